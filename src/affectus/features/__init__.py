@@ -1,0 +1,27 @@
+"""Arrays to numbers without training: spectrograms, prosody, colour, texture, motion and EEG features.
+
+Names are loaded on first use, so importing the room costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "log_mel_whisper": "mel",
+    "fbank": "mel",
+    "audioset_input": "mel",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(f"affectus.features.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'affectus.features' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
