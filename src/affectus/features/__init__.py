@@ -12,6 +12,10 @@ _PUBLIC = {
     "log_mel_whisper": "mel",
     "fbank": "mel",
     "audioset_input": "mel",
+    "COLOUR_NAMES": "colour",
+    "colour_attributes": "colour",
+    "colour_cues": "colour",
+    "colour_vector": "colour",
 }
 
 __all__ = list(_PUBLIC)
