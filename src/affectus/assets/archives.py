@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -28,7 +29,7 @@ def extract(archive: Path, files: Mapping[str, AssetFile], target: Path) -> None
             _extract_tar(archive, files, target)
         else:
             raise AssetError(archive.name, "is neither a zip archive nor a tarball")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise AssetError(archive.name, f"cannot be unpacked: {error}") from error
 
 

@@ -153,7 +153,7 @@ def _refused_offline(asset: AssetSpec) -> AssetError:
     return AssetError(
         asset.name,
         f"{state}, and AFFECTUS_OFFLINE is set ({asset.purpose})",
-        f"unset AFFECTUS_OFFLINE and run `affectus assets get {asset.name}`, or copy {where} from a machine that has it",
+        f"unset AFFECTUS_OFFLINE and run `affectus assets get {asset.name}`, or copy {where} from another machine",
     )
 
 

