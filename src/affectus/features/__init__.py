@@ -16,6 +16,14 @@ _PUBLIC = {
     "colour_attributes": "colour",
     "colour_cues": "colour",
     "colour_vector": "colour",
+    "Contours": "pitch",
+    "voice_contours": "pitch",
+    "PROSODY_NAMES": "voice_prosody",
+    "Prosody": "voice_prosody",
+    "compare": "voice_prosody",
+    "prosody": "voice_prosody",
+    "speaker_norm": "voice_prosody",
+    "summarise": "voice_prosody",
 }
 
 __all__ = list(_PUBLIC)
