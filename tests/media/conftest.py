@@ -1,0 +1,79 @@
+"""Writers of small recordings for the tests of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+
+def coloured(number: int, width: int, height: int, count: int) -> np.ndarray:
+    """A picture whose brightness tells its number: grey level rises linearly from 20 to 235."""
+    level = round(20 + 215 * number / max(1, count - 1))
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def write_video(
+    path: Path,
+    pictures: Iterable[np.ndarray] | int = 30,
+    *,
+    size: tuple[int, int] = (64, 48),
+    rate: Fraction | int = 30,
+    codec: str = "libx264",
+    pixels: str = "yuv420p",
+    times: Sequence[float] | None = None,
+    rotation: float = 0,
+    matrix: Sequence[int] | None = None,
+    aspect: Fraction | None = None,
+    options: dict[str, str] | None = None,
+    sound: np.ndarray | None = None,
+    sound_rate: int = 16000,
+    container: dict[str, str] | None = None,
+) -> Path:
+    """Encode pictures (or that many grey ramps) and, if given, mono sound (samples in [-1, 1])."""
+    if isinstance(pictures, int):
+        pictures = [coloured(i, *size, pictures) for i in range(pictures)]
+    with av.open(str(path), "w", options=container or {}) as out:
+        stream: Any = out.add_stream(codec, rate=rate, options=options or {})
+        stream.width, stream.height, stream.pix_fmt = size[0], size[1], pixels
+        stream.codec_context.thread_count = 1
+        if aspect is not None:
+            stream.sample_aspect_ratio = aspect
+        if times is not None:
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        if rotation:
+            stream.set_display_rotation(rotation)
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
+        voice: Any = None
+        if sound is not None:
+            voice = out.add_stream("aac", rate=sound_rate, layout="mono")
+        for number, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = number if times is None else round(times[number] * 1000)
+            frame.time_base = 1 / Fraction(rate) if times is None else Fraction(1, 1000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+        if voice is not None and sound is not None:
+            for begin in range(0, len(sound), 1024):
+                piece = np.ascontiguousarray(sound[None, begin : begin + 1024], np.float32)
+                block = av.AudioFrame.from_ndarray(piece, format="fltp", layout="mono")
+                block.sample_rate, block.pts, block.time_base = sound_rate, begin, Fraction(1, sound_rate)
+                out.mux(voice.encode(block))
+            out.mux(voice.encode(None))
+    return path
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> Callable[..., Path]:
+    """`make_video("clip.mp4", pictures, **options)` writes a video into the test's folder."""
+
+    def make(name: str = "clip.mp4", *args: Any, **options: Any) -> Path:
+        return write_video(tmp_path / name, *args, **options)
+
+    return make
