@@ -19,9 +19,10 @@ import numpy as np
 from affectus.errors import LabelError
 from affectus.labels.spaces import LabelSpace, data_files, read_table, space
 from affectus.labels.text import normalise
+from affectus.labels.trees import parrott_place
 
 #: Spaces a map may be chained through; the one that keeps most labels is taken, at a tie the first.
-PIVOTS = ("ekman8", "ekman7", "mikels8")
+PIVOTS = ("ekman8", "ekman7", "mikels8", "parrott6", "plutchik8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,17 +146,37 @@ def _from_table(a: LabelSpace, b: LabelSpace, record: Mapping[str, Any], file: s
         return _chain([_required(x, y) for x, y in pairwise([a.name, *record["via"], b.name])])
     if record.get("by") == "polarity":
         return _by_polarity(a, b, record["loss"], record.get("reference", ""))
-    matrix = np.zeros((len(a), len(b)))
     table = {a.lookup(label, file): entry for label, entry in record.get("table", {}).items()}
+    matrix = np.zeros((len(a), len(b)))
     for i, label in enumerate(a.labels):
-        entry = table.get(label, b.synonyms.get(normalise(label)))
-        if entry is None:
+        shares = _shares(a, b, label, table.get(label), record)
+        if shares is None:
             raise LabelError(file, f"{a.name} → {b.name}: nothing is said about {label!r}")
-        shares = {entry: 1.0} if isinstance(entry, str) else entry
         for name, share in shares.items():
-            if name:
-                matrix[i, b.index(name)] += share
+            matrix[i, b.index(name)] += share
     return _finished(a, b, matrix, record["loss"], record.get("reference", ""))
+
+
+def _shares(
+    a: LabelSpace, b: LabelSpace, label: str, entry: str | Mapping[str, float] | None, record: Mapping[str, Any]
+) -> Mapping[str, float] | None:
+    """Target labels and shares of one source label; empty when it is dropped, None when nothing is known."""
+    rule = record.get("by", "name")
+    if entry is None and rule == "parts" and all(part in b for part in a.concepts[label]):
+        return {part: 1.0 / len(a.concepts[label]) for part in a.concepts[label]}
+    if entry is None and rule == "parts":
+        entry = ""
+    if entry is None and rule == "parents":
+        entry = a.parents[label]
+    if entry is None and rule == "parrott":
+        entry = parrott_place(label).primary
+    if entry is None:
+        entry = record.get("rest", b.synonyms.get(normalise(label)))
+    if entry is None:
+        return None
+    if isinstance(entry, str):
+        return {entry: 1.0} if entry else {}
+    return entry
 
 
 def _by_name(a: LabelSpace, b: LabelSpace) -> LabelMap:

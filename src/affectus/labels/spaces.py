@@ -12,8 +12,9 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
+from itertools import permutations, product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -53,8 +54,9 @@ class Variant:
 class LabelSpace:
     """A closed set of labels; see the module text. `perspective` is the first (usual) one of `perspectives`.
 
-    `synonyms` maps a normalised spelling to a label, `vad` a label to its point on [-1, 1], `levels` a label to its
-    parent and intensity where the space is graded, `parts` a compound label to its concepts.
+    `synonyms` maps a normalised spelling to a label, `vad` a label to its point on [-1, 1], `concepts` a label to the
+    emotions it stands for (several for a compound), `parents` and `levels` a label to its basic form and its intensity
+    where the space is graded. `multi_label` says that labels hold independently of each other.
     """
 
     name: str
@@ -67,6 +69,7 @@ class LabelSpace:
     variants: Mapping[str, Variant] = field(default_factory=dict)
     concepts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parents: Mapping[str, str] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
     multi_label: bool = False
     aliases: tuple[str, ...] = ()
     source: str = ""
@@ -181,6 +184,7 @@ def concept_of_word() -> Mapping[str, str]:
     return MappingProxyType({normalise(word): c.name for c in concepts().values() for word in c.words})
 
 
+@cache
 def read_table(relative: str) -> dict[str, Any]:
     """One packaged TOML table by its name below the data folder."""
     resource = files("affectus.labels").joinpath("data", *relative.split("/"))
@@ -234,6 +238,7 @@ def _build(record: Mapping[str, Any], file: str) -> LabelSpace:
         ),
         concepts=MappingProxyType(meanings),
         parents=MappingProxyType(dict(record.get("parents", {}))),
+        levels=MappingProxyType({label: level for level, of in record.get("levels", {}).items() for label in of}),
         multi_label=record.get("multi_label", False),
         aliases=tuple(record.get("aliases", ())),
         source=record.get("source", ""),
@@ -262,7 +267,7 @@ def _synonyms(
                 claimed.setdefault(normalise(word), set()).add(label)
     found.update({word: next(iter(owners)) for word, owners in claimed.items() if len(owners) == 1})
     for label in labels:
-        if len(meanings[label]) == 2:
+        if len(meanings[label]) > 1:
             found.update(_compound_spellings(label, [known[name] for name in meanings[label]]))
     for word, label in record.get("synonyms", {}).items():
         if label not in labels:
@@ -275,10 +280,9 @@ def _synonyms(
 
 
 def _compound_spellings(label: str, parts: Sequence[Concept]) -> dict[str, str]:
-    """All two-word spellings of a compound: fearfully surprised, fear surprise, surprise fear, …"""
-    first, second = ([normalise(word) for word in part.words] for part in parts)
-    pairs = {f"{a} {b}" for a in first for b in second} | {f"{b} {a}" for a in first for b in second}
-    return dict.fromkeys(pairs, label)
+    """Spellings of a compound in any order of its parts: fearfully surprised, fear surprise, surprise fear, …"""
+    words = [[normalise(word) for word in part.words[: 6 if len(parts) == 2 else 2]] for part in parts]
+    return {" ".join(choice): label for order in permutations(words) for choice in product(*order)}
 
 
 def _variant(entry: Mapping[str, Any], synonyms: Mapping[str, str], place: str) -> Variant:
