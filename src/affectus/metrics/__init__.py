@@ -11,11 +11,27 @@ from typing import Any
 
 _MODULES = {
     "classification": (
-        "accuracy war uar balanced_accuracy macro_f1 weighted_f1 micro_f1 macro_precision weighted_precision confusion"
+        "accuracy war uar balanced_accuracy macro_f1 weighted_f1 micro_f1 macro_precision weighted_precision confusion "
+        "top_k present_columns merged_counts"
     ),
-    "regression": "mae mse rmse pcc ccc",
+    "multilabel": (
+        "multilabel_f1 label_f1 jaccard exact_match hamming_loss weighted_accuracy hit_rate au_f1 auc "
+        "average_precision mean_average_precision indicator"
+    ),
+    "regression": "mae mse rmse pcc ccc srcc plcc concordance",
+    "sentiment": "acc2 acc5 acc7 acc_edges sentiment_f1",
     "calibration": "ece mce ace brier nll reliability",
-    "intervals": "interval confusion_interval bootstrap bootstrap_counts",
+    "recalibration": "softmax sigmoid fit_temperature fit_isotonic",
+    "selective": (
+        "risk_coverage aurc selective_accuracy threshold_table conformal_limit conformal_sets set_coverage set_size"
+    ),
+    "agreement": "cohen_kappa fleiss_kappa krippendorff_alpha icc swap_consistency",
+    "distributions": (
+        "kl_divergence js_divergence soft_cross_entropy cosine_similarity entropy_correlation vote_distribution entropy"
+    ),
+    "aggregation": "nested_mean pooled_mean by_group",
+    "intervals": "interval confusion_interval bootstrap bootstrap_counts Interval",
+    "significance": "paired_permutation paired_interval mcnemar holm",
 }
 _PUBLIC = {name: module for module, names in _MODULES.items() for name in names.split()}
 

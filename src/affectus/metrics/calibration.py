@@ -23,7 +23,7 @@ from affectus.metrics.inputs import (
     same_length,
     unit_interval,
 )
-from affectus.metrics.sums import sums_to
+from affectus.metrics.sums import finish_mean, mean_of_rows, sums_to
 
 Binning = Literal["width", "mass"]
 LastBin = Literal["closed", "open"]
@@ -60,18 +60,24 @@ def confidences(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[Flo
     return (chosen == true).astype(np.float64), np.clip(scores[np.arange(len(scores)), chosen], 0, 1)
 
 
-def _bin_of(confidence: Floats, edges: Floats, last_bin: LastBin) -> Ints:
-    """Bin numbers; -1 for a confidence of exactly one when the last bin is open."""
+def _bins(confidence: Floats, bins: int, binning: Binning, last_bin: LastBin) -> Ints:
+    """Bin number of every row; -1 for a confidence of exactly one when the last bin is open."""
+    if bins < 1:
+        raise ValueError(f"bins must be at least 1, not {bins}")
     if last_bin not in ("closed", "open"):
         raise ValueError(f"last_bin must be 'closed' or 'open', not {last_bin!r}")
-    bins = len(edges) - 1
-    index = np.searchsorted(edges, confidence, side="right") - 1
-    return np.where(index == bins, bins - 1 if last_bin == "closed" else -1, index).astype(np.int64)
+    index = np.empty(len(confidence), dtype=np.int64)
+    if binning == "mass":
+        index[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * bins // len(confidence)
+    elif binning == "width":
+        index[:] = np.searchsorted(_edges(bins), confidence, side="right") - 1
+        index[index == bins] = bins - 1 if last_bin == "closed" else -1
+    else:
+        raise ValueError(f"binning must be 'width' or 'mass', not {binning!r}")
+    return index
 
 
 def _edges(bins: int) -> Floats:
-    if bins < 1:
-        raise ValueError(f"bins must be at least 1, not {bins}")
     # Quotients, not a linspace: 0.3 must fall into the bin that starts at 3/10.
     return np.arange(bins + 1) / bins
 
@@ -89,14 +95,7 @@ def reliability(
     stay in sorted order). `last_bin="open"` reproduces public evaluators in which a confidence of 1.0 falls in no bin.
     """
     correct, confidence = confidences(truth, probabilities)
-    edges = _edges(bins)
-    if binning == "width":
-        index = _bin_of(confidence, edges, last_bin)
-    elif binning == "mass":
-        index = np.empty(len(confidence), dtype=np.int64)
-        index[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * bins // len(confidence)
-    else:
-        raise ValueError(f"binning must be 'width' or 'mass', not {binning!r}")
+    index = _bins(confidence, bins, binning, last_bin)
     kept = index >= 0
     count = np.bincount(index[kept], minlength=bins)
     filled = count > 0
@@ -104,6 +103,7 @@ def reliability(
     mean_confidence = np.bincount(index[kept], confidence[kept], bins)[filled] / size
     mean_correct = np.bincount(index[kept], correct[kept], bins)[filled] / size
     if binning == "width":
+        edges = _edges(bins)
         low, high = edges[:-1][filled], edges[1:][filled]
     else:
         ordered = np.sort(confidence)
@@ -113,11 +113,15 @@ def reliability(
 
 
 def _ece_rows(
-    truth: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15, last_bin: LastBin = "closed"
+    truth: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    bins: int = 15,
+    binning: Binning = "width",
+    last_bin: LastBin = "closed",
 ) -> Floats:
     """Rows `(N, B + 1)`: correct minus confidence in the row's bin, and a one."""
     correct, confidence = confidences(truth, probabilities)
-    index = _bin_of(confidence, _edges(bins), last_bin)
+    index = _bins(confidence, bins, binning, last_bin)
     rows = np.zeros((len(index), bins + 1))
     kept = np.flatnonzero(index >= 0)
     rows[kept, index[kept]] = (correct - confidence)[kept]
@@ -125,21 +129,37 @@ def _ece_rows(
     return rows
 
 
-def _finish_ece(sums: Floats, bins: int = 15, last_bin: LastBin = "closed") -> Floats:
+def _finish_ece(sums: Floats, **_options: object) -> Floats:
     return np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1]
 
 
 @sums_to(_ece_rows, _finish_ece)
-def ece(truth: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15, last_bin: LastBin = "closed") -> float:
-    """Expected calibration error in [0, 1]: sum over equal-width bins of n_b/N |accuracy_b - confidence_b|."""
-    table = reliability(truth, probabilities, bins, "width", last_bin)
-    return float((table.gap * table.count).sum() / table.rows)
+def ece(
+    truth: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    bins: int = 15,
+    binning: Binning = "width",
+    last_bin: LastBin = "closed",
+) -> float:
+    """Expected calibration error in [0, 1]: sum over bins of n_b/N |accuracy_b - confidence_b|; see `reliability`.
+
+    Under an interval the bins stay those of the full data.
+    """
+    return float(_finish_ece(_ece_rows(truth, probabilities, bins, binning, last_bin).sum(axis=0)))
 
 
 def ace(truth: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15) -> float:
-    """Calibration error over bins of equal mass, in [0, 1] (adaptive; Nguyen & O'Connor 2015)."""
-    table = reliability(truth, probabilities, bins, "mass")
-    return float((table.gap * table.count).sum() / table.rows)
+    """Adaptive calibration error in [0, 1] (Nixon et al. 2019): mean gap over classes and bins of equal mass.
+
+    With probabilities `(N, C)` every class is its own event; with one confidence per row there is one event.
+    """
+    scores = not_empty(probabilities, "probabilities")
+    if scores.ndim == 1:
+        return float(reliability(truth, scores, bins, "mass").gap.mean())
+    scores = distributions(scores)
+    true = class_ids(truth, scores.shape[1])
+    events = [((true == c) * 1.0, np.clip(scores[:, c], 0, 1)) for c in range(scores.shape[1])]
+    return float(np.mean([reliability(event, score, bins, "mass").gap.mean() for event, score in events]))
 
 
 def mce(truth: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 15, last_bin: LastBin = "closed") -> float:
@@ -162,23 +182,20 @@ def _scored(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[Floats,
 
 
 def _brier_rows(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floats:
-    squared, _ = _scored(truth, probabilities)
-    return np.stack([np.ones_like(squared), squared], axis=1)
+    return mean_of_rows(_scored(truth, probabilities)[0])
 
 
 def _nll_rows(truth: npt.ArrayLike, probabilities: npt.ArrayLike, floor: float = 1e-12) -> Floats:
-    _, given = _scored(truth, probabilities)
-    return np.stack([np.ones_like(given), -np.log(np.maximum(given, floor))], axis=1)
+    return mean_of_rows(-np.log(np.maximum(_scored(truth, probabilities)[1], floor)))
 
 
-@sums_to(_brier_rows, lambda sums: sums[..., 1] / sums[..., 0])
+@sums_to(_brier_rows, finish_mean)
 def brier(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
     """Brier score: mean (p - y)² in [0, 1] for one confidence per row; summed over classes, in [0, 2], for `(N, C)`."""
-    squared, _ = _scored(truth, probabilities)
-    return float(squared.mean())
+    return float(_scored(truth, probabilities)[0].mean())
 
 
-@sums_to(_nll_rows, lambda sums, floor=1e-12: sums[..., 1] / sums[..., 0])
+@sums_to(_nll_rows, finish_mean)
 def nll(truth: npt.ArrayLike, probabilities: npt.ArrayLike, floor: float = 1e-12) -> float:
     """Mean negative log-likelihood in nats, probabilities below `floor` raised to it; in [0, -ln floor]."""
     return float(_nll_rows(truth, probabilities, floor)[:, 1].mean())

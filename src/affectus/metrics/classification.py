@@ -9,27 +9,16 @@ accuracy; WAF = F1 weighted by the number of true rows. Undefined shares (0/0) c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from affectus.metrics.inputs import Array, Floats, Ints, class_ids, class_names, not_empty, numbers, same_length
+from affectus.metrics.sums import counts_to, finish_mean, mean_of_rows, sums_to
 
 Labels = Sequence[Any] | int | None
-CountMetric = Callable[..., Floats]
-
-# Row form -> table form, so that an interval can resample tables.
-COUNT_FORMS: dict[Callable[..., float], CountMetric] = {}
-
-
-def _from_counts(counts_form: CountMetric) -> Callable[[Callable[..., float]], Callable[..., float]]:
-    def register(row_form: Callable[..., float]) -> Callable[..., float]:
-        COUNT_FORMS[row_form] = counts_form
-        return row_form
-
-    return register
 
 
 def _share(part: Floats, whole: Floats) -> Floats:
@@ -58,8 +47,17 @@ def encode(truth: npt.ArrayLike, prediction: npt.ArrayLike, labels: Labels = Non
         for values, name in ((true, "truth"), (predicted, "prediction")):
             if values.dtype.kind == "f":
                 numbers(values, name)
-        names = np.unique(np.concatenate([np.unique(true), np.unique(predicted)])).tolist()
+        names = occurring(true, predicted)
     return _numbered(true, names, "truth"), _numbered(predicted, names, "prediction"), names
+
+
+def occurring(true: Array, predicted: Array) -> list[Any]:
+    """The sorted labels that occur in either series."""
+    try:
+        seen = set(np.unique(true).tolist()) | set(np.unique(predicted).tolist())
+        return sorted(seen)
+    except TypeError:
+        raise ValueError("truth and prediction mix names, numbers or missing labels") from None
 
 
 def _numbered(values: Array, names: list[Any], what: str) -> Ints:
@@ -68,7 +66,7 @@ def _numbered(values: Array, names: list[Any], what: str) -> Ints:
     if names == list(range(len(names))) and values.dtype.kind in "iufb":
         return class_ids(values, len(names), what)
     order = np.array(names)
-    if values.dtype.kind != "O" and order.dtype.kind not in "O":
+    if values.dtype.kind == order.dtype.kind == "U" or (values.dtype.kind in "iuf" and order.dtype.kind in "iuf"):
         by_name = np.argsort(order, kind="stable")
         position = np.searchsorted(order, values, sorter=by_name).clip(0, len(names) - 1)
         ids = by_name[position]
@@ -180,19 +178,19 @@ def micro_f1_of(counts: npt.ArrayLike, classes: Sequence[int] | None = None) -> 
     return _share(2 * hits.sum(axis=-1), (true + predicted).sum(axis=-1))
 
 
-@_from_counts(accuracy_of)
+@counts_to(accuracy_of)
 def accuracy(truth: npt.ArrayLike, prediction: npt.ArrayLike, labels: Labels = None) -> float:
     """Share of right rows in [0, 1], called WAR in video and speech papers. Arguments as in `encode`."""
     return float(accuracy_of(confusion(truth, prediction, labels)))
 
 
-@_from_counts(uar_of)
+@counts_to(uar_of)
 def uar(truth: npt.ArrayLike, prediction: npt.ArrayLike, labels: Labels = None, *, present_only: bool = True) -> float:
     """Unweighted average recall in [0, 1]; `present_only=False` counts classes without true rows as 0."""
     return float(uar_of(confusion(truth, prediction, labels), present_only))
 
 
-@_from_counts(macro_f1_of)
+@counts_to(macro_f1_of)
 def macro_f1(
     truth: npt.ArrayLike, prediction: npt.ArrayLike, labels: Labels = None, *, present_only: bool = False
 ) -> float:
@@ -200,7 +198,7 @@ def macro_f1(
     return float(macro_f1_of(confusion(truth, prediction, labels), present_only))
 
 
-@_from_counts(macro_precision_of)
+@counts_to(macro_precision_of)
 def macro_precision(
     truth: npt.ArrayLike, prediction: npt.ArrayLike, labels: Labels = None, *, present_only: bool = False
 ) -> float:
@@ -208,19 +206,19 @@ def macro_precision(
     return float(macro_precision_of(confusion(truth, prediction, labels), present_only))
 
 
-@_from_counts(weighted_f1_of)
+@counts_to(weighted_f1_of)
 def weighted_f1(truth: npt.ArrayLike, prediction: npt.ArrayLike, labels: Labels = None) -> float:
     """F1 weighted by the number of true rows (WAF, wF1), in [0, 1]."""
     return float(weighted_f1_of(confusion(truth, prediction, labels)))
 
 
-@_from_counts(weighted_precision_of)
+@counts_to(weighted_precision_of)
 def weighted_precision(truth: npt.ArrayLike, prediction: npt.ArrayLike, labels: Labels = None) -> float:
     """Precision weighted by the number of true rows, in [0, 1]."""
     return float(weighted_precision_of(confusion(truth, prediction, labels)))
 
 
-@_from_counts(micro_f1_of)
+@counts_to(micro_f1_of)
 def micro_f1(
     truth: npt.ArrayLike, prediction: npt.ArrayLike, labels: Labels = None, *, classes: Sequence[int] | None = None
 ) -> float:
@@ -230,3 +228,59 @@ def micro_f1(
 
 war = accuracy
 balanced_accuracy = uar
+
+
+def merged_counts(counts: npt.ArrayLike, groups: Sequence[Sequence[int]]) -> Floats:
+    """The table(s) after classes were merged: `groups` lists, per new class, the old class numbers, each exactly once.
+
+    Merging never lowers the accuracy, and it is how 8-class results are read as 7-class or polarity results.
+    """
+    table = checked_counts(counts)
+    if sorted(i for group in groups for i in group) != list(range(table.shape[-1])):
+        raise ValueError(f"groups must name each of the {table.shape[-1]} classes exactly once")
+    matrix = np.zeros((table.shape[-1], len(groups)))
+    for new, group in enumerate(groups):
+        matrix[list(group), new] = 1
+    return matrix.T @ table @ matrix
+
+
+def present_columns(truth: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Ints, Floats, Ints]:
+    """Truth and scores restricted to the classes that have true rows, and the numbers of those classes.
+
+    The present-only protocol of cross-dataset tests: the model chooses only among labels that the target set has.
+    Returns truth `(N,)` renumbered, scores `(N, P)` and the kept class numbers `(P,)`.
+    """
+    values = numbers(scores, "scores")
+    if values.ndim != 2:
+        raise ValueError(f"scores must be (N, C), not {values.shape}")
+    true = class_ids(truth, values.shape[1])
+    same_length(true, values, ("truth", "scores"))
+    present, renumbered = np.unique(true, return_inverse=True)
+    return renumbered.reshape(-1).astype(np.int64), values[:, present], present
+
+
+def _ranks_of_truth(truth: npt.ArrayLike, scores: npt.ArrayLike) -> Ints:
+    """Zero-based place of the true class in every row's order of scores; ties go to the earlier class."""
+    values = numbers(scores, "scores")
+    if values.ndim != 2:
+        raise ValueError(f"scores must be (N, C), not {values.shape}")
+    true = class_ids(truth, values.shape[1])
+    same_length(true, values, ("truth", "scores"))
+    own = values[np.arange(len(true)), true][:, None]
+    earlier = np.arange(values.shape[1]) < true[:, None]
+    return ((values > own) | ((values == own) & earlier)).sum(axis=1)
+
+
+def _top_k_rows(truth: npt.ArrayLike, scores: npt.ArrayLike, k: int = 3) -> Floats:
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    return mean_of_rows((_ranks_of_truth(truth, scores) < k).astype(np.float64))
+
+
+@sums_to(_top_k_rows, finish_mean)
+def top_k(truth: npt.ArrayLike, scores: npt.ArrayLike, k: int = 3) -> float:
+    """Share of rows whose true class is among the k highest of `scores` `(N, C)`, in [0, 1]; `k=1` is the accuracy.
+
+    Ties go to the class that comes first, as in argmax.
+    """
+    return float(_top_k_rows(truth, scores, k)[:, 1].mean())

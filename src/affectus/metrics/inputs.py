@@ -122,7 +122,7 @@ def class_names(labels: Sequence[Any] | int | None) -> list[Any] | None:
     """A class list as given by name, by number of classes, or not at all; repeated names are refused."""
     if labels is None:
         return None
-    names = list(range(labels)) if isinstance(labels, int) else list(labels)
+    names = list(range(labels)) if isinstance(labels, (int, np.integer)) else list(labels)
     if not names:
         raise ValueError("labels is empty: name at least one class")
     if len(set(names)) != len(names):

@@ -7,20 +7,17 @@ With `groups` (speakers, videos, subjects) whole groups are drawn, since rows of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from affectus.metrics.classification import COUNT_FORMS, checked_counts, encode
-from affectus.metrics.inputs import Array, Floats, Ints, group_ids, not_empty, numbers, same_length
-from affectus.metrics.sums import SUM_FORMS
+from affectus.metrics.classification import checked_counts
+from affectus.metrics.inputs import Array, Floats, group_ids, not_empty, numbers, same_length
+from affectus.metrics.resampling import row_draws, units_of
 
 Scheme = Literal["multinomial", "poisson"]
-
-# Numbers held at once while weights are drawn, to keep memory flat (32 MB of float64).
-_BLOCK = 4_000_000
 
 
 class Interval(NamedTuple):
@@ -38,7 +35,8 @@ def _checked(level: float, draws: int) -> None:
         raise ValueError(f"draws must be at least 1, not {draws}")
 
 
-def _percentiles(value: float, sample: Floats, level: float) -> Interval:
+def percentiles(value: float, sample: Floats, level: float) -> Interval:
+    """The interval that holds the middle `level` share of a bootstrap sample; draws that are NaN do not count."""
     finite = sample[np.isfinite(sample)]
     if not len(finite):
         raise ValueError("no bootstrap draw gave a finite value")
@@ -89,68 +87,15 @@ def confusion_interval(
     if table.ndim != 2:
         raise ValueError(f"counts must be one table (C, C), not {table.shape}")
     sample = metric_on_counts(bootstrap_counts(table, draws, seed, scheme), **options)
-    return _percentiles(float(metric_on_counts(table, **options)), np.asarray(sample, dtype=np.float64), level)
+    return percentiles(float(metric_on_counts(table, **options)), np.asarray(sample, dtype=np.float64), level)
 
 
-def _weights(units: int, draws: int, generator: np.random.Generator) -> Iterator[Floats]:
-    """Blocks `(d, units)` of how often every unit was drawn in resamples of the same number of units."""
-    step = max(1, min(draws, _BLOCK // units))
-    for start in range(0, draws, step):
-        rows = min(step, draws - start)
-        picks = generator.integers(0, units, size=(rows, units), dtype=np.int64)
-        picks += np.arange(rows)[:, None] * units
-        yield np.bincount(picks.ravel(), minlength=rows * units).reshape(rows, units).astype(np.float64)
-
-
-def _resampled_sums(rows: Floats, groups: tuple[Ints, int] | None, draws: int, seed: int) -> Floats:
-    """Weighted sums `(draws, K)` of rows `(N, K)`, drawing rows or whole groups."""
-    if groups is not None:
-        ids, count = groups
-        rows = np.stack([np.bincount(ids, column, count) for column in rows.T], axis=1)
-    generator = np.random.default_rng(seed)
-    return np.concatenate([weights @ rows for weights in _weights(len(rows), draws, generator)])
-
-
-def _resampled_tables(
-    true: Ints, predicted: Ints, size: int, groups: tuple[Ints, int], draws: int, seed: int
-) -> Floats:
-    """Tables `(draws, C, C)` of resampled groups; only cells that occur are carried along."""
-    cells, cell = np.unique(true * size + predicted, return_inverse=True)
-    ids, count = groups
-    per_group = np.bincount(ids * len(cells) + cell.reshape(-1), minlength=count * len(cells))
-    generator = np.random.default_rng(seed)
-    rows = per_group.reshape(count, len(cells)).astype(np.float64)
-    tables = np.zeros((draws, size * size))
-    tables[:, cells] = np.concatenate([weights @ rows for weights in _weights(count, draws, generator)])
-    return tables.reshape(draws, size, size)
-
-
-def _row_draws(
-    metric: Callable[..., Any],
-    truth: Array,
-    prediction: Array,
-    groups: tuple[Ints, int] | None,
-    draws: int,
-    seed: int,
-    options: dict[str, Any],
-) -> Floats:
-    """Values `(draws,)` of a metric without a cheaper form; a draw on which it is undefined is NaN."""
-    generator = np.random.default_rng(seed)
-    members: list[Ints] = []
-    if groups is not None:
-        ids, count = groups
-        members = np.split(np.argsort(ids, kind="stable"), np.cumsum(np.bincount(ids, minlength=count))[:-1])
-    values = np.full(draws, np.nan)
-    for draw in range(draws):
-        if members:
-            index = np.concatenate([members[i] for i in generator.integers(0, len(members), len(members))])
-        else:
-            index = generator.integers(0, len(truth), len(truth))
-        try:
-            values[draw] = metric(truth[index], prediction[index], **options)
-        except ValueError:  # a draw may lack a class that the metric needs
-            continue
-    return values
+def _value(metric: Callable[..., Any], truth: Array, prediction: Array, options: dict[str, Any]) -> float:
+    """The metric, or NaN where a draw lacks what it needs, such as a second class."""
+    try:
+        return float(metric(truth, prediction, **options))
+    except ValueError:
+        return float("nan")
 
 
 def bootstrap(
@@ -162,24 +107,20 @@ def bootstrap(
     seed: int = 0,
     **options: Any,
 ) -> Floats:
-    """Values `(draws,)` of `metric(truth, prediction, **options)` on resampled rows, or groups where they are given."""
+    """Values `(draws,)` of `metric(truth, prediction, **options)` on resampled rows, or groups where they are given.
+
+    NaN marks a draw on which the metric is undefined.
+    """
+    _checked(0.5, draws)
     true, predicted = not_empty(truth, "truth"), not_empty(prediction, "prediction")
     same_length(true, predicted)
     clusters = None if groups is None else group_ids(groups, len(true))
-    if metric in COUNT_FORMS:
-        labels = options.pop("labels", None)
-        ids, chosen, names = encode(true, predicted, labels)
-        if clusters is None:
-            table = np.bincount(ids * len(names) + chosen, minlength=len(names) ** 2)
-            tables = bootstrap_counts(table.reshape(len(names), -1), draws, seed)
-        else:
-            tables = _resampled_tables(ids, chosen, len(names), clusters, draws, seed)
-        return np.asarray(COUNT_FORMS[metric](tables, **options), dtype=np.float64)
-    if metric in SUM_FORMS:
-        form = SUM_FORMS[metric]
-        sums = _resampled_sums(form.rows(true, predicted, **options), clusters, draws, seed)
-        return np.asarray(form.finish(sums, **options), dtype=np.float64)
-    return _row_draws(metric, true, predicted, clusters, draws, seed, options)
+    generator = np.random.default_rng(seed)
+    units = units_of(metric, true, [predicted], clusters, options)
+    if units is not None:
+        return units.resampled(draws, generator)[0]
+    picks = row_draws(len(true), clusters, draws, generator)
+    return np.array([_value(metric, true[rows], predicted[rows], options) for rows in picks])
 
 
 def interval(
@@ -199,5 +140,4 @@ def interval(
     """
     _checked(level, draws)
     value = float(metric(truth, prediction, **options))
-    sample = bootstrap(metric, truth, prediction, groups, draws, seed, **options)
-    return _percentiles(value, sample, level)
+    return percentiles(value, bootstrap(metric, truth, prediction, groups, draws, seed, **options), level)

@@ -6,18 +6,19 @@ them do, except that `ccc` of two identical constant series is undefined and ret
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from affectus.metrics.inputs import Floats, paired_numbers
+from affectus.metrics.inputs import Floats, numbers, paired_numbers
 from affectus.metrics.sums import sums_to
 
 CccVariant = Literal["population", "unbiased", "mixed"]
 
-# Variation below this share of a series' squared size is rounding noise of a constant.
-_NOISE = 1e-28
+# Variation below this share of a series' size is the rounding noise of a constant.
+_NOISE = 1e-14
 
 _BLOCK = 16_384
 
@@ -27,19 +28,20 @@ def _error_rows(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Floats:
     return np.stack([np.ones_like(x), np.abs(x - y), (x - y) ** 2], axis=1)
 
 
-def _moment_rows(truth: npt.ArrayLike, prediction: npt.ArrayLike, variant: CccVariant = "population") -> Floats:
-    """Rows `(N, 7)`: 1, x, y, xx, yy, xy around the full means, and the gap of those means (weighted by 1)."""
+def _moment_rows(truth: npt.ArrayLike, prediction: npt.ArrayLike, **_options: object) -> Floats:
+    """Rows `(N, 6)`: 1, x, y, xx, yy, xy around the mean of the truth, so that rows of two systems can be mixed."""
     x, y = paired_numbers(truth, prediction)
-    gap = x.mean() - y.mean()
-    x, y = x - x.mean(), y - y.mean()
-    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y, np.full_like(x, gap)], axis=1)
+    centre = x.mean()
+    x, y = x - centre, y - centre
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
 
 
 def _moments(sums: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Number of rows, summed squares of x and y, summed products, and gap of the means, all `(...)`."""
-    n, x, y, xx, yy, xy, gap = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
-    n_safe = np.maximum(n, 1)
-    return n, xx - x * x / n_safe, yy - y * y / n_safe, xy - x * y / n_safe, (gap + x - y) / n_safe
+    """Number of rows, centred squares of x and y, centred products, and gap of the means, all `(...)`."""
+    n, x, y, xx, yy, xy = np.moveaxis(np.asarray(sums, dtype=np.float64), -1, 0)
+    sxx, syy = xx - x * x / n, yy - y * y / n
+    still = (sxx <= _NOISE * xx) | (syy <= _NOISE * yy)
+    return n, np.maximum(sxx, 0), np.maximum(syy, 0), np.where(still, 0, xy - x * y / n), (x - y) / n
 
 
 def _correlation(sxx: Floats, syy: Floats, sxy: Floats) -> Floats:
@@ -96,9 +98,9 @@ def _centred(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> tuple[Floats, F
     off_x, off_y = sums[0] / n, sums[1] / n
     sxx, syy, sxy = sums[2] - n * off_x**2, sums[3] - n * off_y**2, sums[4] - n * off_x * off_y
     mean_x, mean_y = shift_x + off_x, shift_y + off_y
-    if sxx <= _NOISE * n * mean_x**2:
+    if sxx <= _NOISE**2 * n * mean_x**2:
         sxx = sxy = 0.0
-    if syy <= _NOISE * n * mean_y**2:
+    if syy <= _NOISE**2 * n * mean_y**2:
         syy = sxy = 0.0
     n_, a, b, c, d = (np.asarray(value, dtype=np.float64) for value in (n, sxx, syy, sxy, mean_x - mean_y))
     return n_, a, b, c, d
@@ -120,3 +122,124 @@ def ccc(truth: npt.ArrayLike, prediction: npt.ArrayLike, variant: CccVariant = "
     slip found in public training code by which a perfect prediction scores (N-1)/N.
     """
     return float(_concordance(*_centred(truth, prediction), variant))
+
+
+def ranks(values: npt.ArrayLike) -> Floats:
+    """Ranks 1..N of a series `(N,)`, ties sharing their average rank."""
+    series = numbers(values, "values")
+    if series.ndim != 1:
+        raise ValueError(f"values must be one series (N,), not {series.shape}")
+    order = np.argsort(series, kind="stable")
+    ordered = series[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    counts = np.diff(np.r_[starts, len(series)])
+    result = np.empty(len(series))
+    result[order] = np.repeat(starts + (counts + 1) / 2, counts)
+    return result
+
+
+def srcc(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> float:
+    """Spearman rank correlation of two series `(N,)` with average ranks, in [-1, 1]; 0 when either is constant."""
+    x, y = paired_numbers(truth, prediction)
+    return pcc(ranks(x), ranks(y))
+
+
+def concordance(
+    truth: npt.ArrayLike,
+    prediction: npt.ArrayLike,
+    dimensions: Sequence[str] = (),
+    variant: CccVariant = "population",
+) -> dict[str, float]:
+    """CCC of every dimension of ratings `(N, D)` and their "mean", keyed by `dimensions` (or "0", "1", ...)."""
+    x, y = numbers(truth, "truth"), numbers(prediction, "prediction")
+    if x.ndim != 2 or x.shape != y.shape:
+        raise ValueError(f"truth and prediction must both be (N, D), not {x.shape} and {y.shape}")
+    names = list(dimensions) or [str(i) for i in range(x.shape[1])]
+    if len(names) != x.shape[1]:
+        raise ValueError(f"dimensions names {len(names)} columns of {x.shape[1]}")
+    scores = {name: ccc(x[:, i], y[:, i], variant) for i, name in enumerate(names)}
+    return scores | {"mean": float(np.mean(list(scores.values())))}
+
+
+LogisticFit = Literal["none", "logistic4", "logistic5"]
+
+
+def _logistic4(x: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """b1 + (b0 - b1) / (1 + exp(-(x - b2) / b3)) and its derivatives `(N, 4)`."""
+    t = (x - b[2]) / b[3]
+    s = 0.5 * (1 + np.tanh(t / 2))
+    slope = (b[0] - b[1]) * s * (1 - s) / b[3]
+    return b[1] + (b[0] - b[1]) * s, np.stack([s, 1 - s, -slope, -slope * t], axis=1)
+
+
+def _logistic5(x: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """b0 (1/2 - 1 / (1 + exp(b1 (x - b2)))) + b3 x + b4 and its derivatives `(N, 5)`."""
+    half = 0.5 * np.tanh(b[1] * (x - b[2]) / 2)
+    slope = b[0] * (0.25 - half * half)
+    return b[0] * half + b[3] * x + b[4], np.stack(
+        [half, slope * (x - b[2]), -slope * b[1], x, np.ones_like(x)], axis=1
+    )
+
+
+def _least_squares(
+    curve: Callable[[Floats, Floats], tuple[Floats, Floats]], x: Floats, y: Floats, start: Floats
+) -> tuple[Floats, float]:
+    """Levenberg-Marquardt: fitted values and their squared error."""
+    b, damping = start.copy(), 1e-2
+    fitted, slopes = curve(x, b)
+    error = float(((y - fitted) ** 2).sum())
+    for _ in range(500):
+        normal = slopes.T @ slopes
+        step = np.linalg.lstsq(
+            normal + damping * np.diag(np.diag(normal) + 1e-12), slopes.T @ (y - fitted), rcond=None
+        )[0]
+        trial, trial_slopes = curve(x, b + step)
+        trial_error = float(((y - trial) ** 2).sum())
+        if np.isfinite(trial_error) and trial_error < error:
+            gain = error - trial_error
+            b, fitted, slopes, error, damping = b + step, trial, trial_slopes, trial_error, damping / 3
+            if gain <= 1e-12 * error:
+                break
+        else:
+            damping *= 4
+            if damping > 1e12:
+                break
+    return fitted, error
+
+
+def logistic_fit(truth: npt.ArrayLike, prediction: npt.ArrayLike, fit: LogisticFit = "logistic4") -> Floats:
+    """Predictions `(N,)` mapped to the scale of the ratings by a fitted logistic curve, as image-quality papers do.
+
+    "logistic4" is the curve of VQEG (2000) between two levels, "logistic5" the one of Sheikh et al. (2006) with a
+    linear part; both by least squares. A constant prediction maps to the mean of the truth.
+    """
+    y, x = paired_numbers(truth, prediction)
+    if fit == "none":
+        return x
+    if fit not in ("logistic4", "logistic5"):
+        raise ValueError(f"fit must be 'none', 'logistic4' or 'logistic5', not {fit!r}")
+    needed = 4 if fit == "logistic4" else 5
+    if len(x) <= needed:
+        raise ValueError(f"{fit} has {needed} parameters and cannot be fitted to {len(x)} rows")
+    spread = x.std()
+    if spread <= _NOISE * abs(x.mean()):
+        return np.full_like(y, y.mean())
+    z, level, height = (x - x.mean()) / spread, float(y.mean()), float(np.ptp(y)) or 1.0
+    slope = float(z @ (y - level)) / len(z)
+    ends = np.array([y.max(), y.min()] if slope >= 0 else [y.min(), y.max()])
+    if fit == "logistic4":
+        starts = [np.array([*ends, 0.0, width]) for width in (1.0, 0.3)]
+        results = [_least_squares(_logistic4, z, y, start) for start in starts]
+    else:
+        turn = height if slope >= 0 else -height
+        starts = [np.array([turn, 1.0, 0.0, 0.0, level]), np.array([0.1 * turn, 1.0, 0.0, slope, level])]
+        results = [_least_squares(_logistic5, z, y, start) for start in starts]
+    return min(results, key=lambda result: result[1])[0]
+
+
+def plcc(truth: npt.ArrayLike, prediction: npt.ArrayLike, fit: LogisticFit = "none") -> float:
+    """Pearson correlation of ratings and (logistically fitted, see `logistic_fit`) predictions, in [-1, 1].
+
+    Many image-quality papers fit before they correlate: say which was done.
+    """
+    return pcc(truth, logistic_fit(truth, prediction, fit))
