@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from affectus.media.containers import NoAudioError, NoVideoError
     from affectus.media.files import OUTPUT_MARKER, find_media, sidecar
     from affectus.media.image import read_image
-    from affectus.media.text import read_conversations, read_turns, split_sentences
+    from affectus.media.text import split_sentences
+    from affectus.media.turns import read_conversations, read_turns
     from affectus.media.video import VideoFrames, video_frames
 
 _PUBLIC = {
@@ -29,8 +30,8 @@ _PUBLIC = {
     "find_media": "files",
     "sidecar": "files",
     "read_image": "image",
-    "read_conversations": "text",
-    "read_turns": "text",
+    "read_conversations": "turns",
+    "read_turns": "turns",
     "split_sentences": "text",
     "VideoFrames": "video",
     "video_frames": "video",

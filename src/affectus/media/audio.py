@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +87,7 @@ class AudioBlocks(Iterator[tuple[float, np.ndarray]]):
         self._blocks.close()
         self._container.close()
 
-    def _cut(self) -> Iterator[tuple[float, np.ndarray]]:
+    def _cut(self) -> Generator[tuple[float, np.ndarray], None, None]:
         """Cut the stream of samples into blocks of equal length."""
         parts: list[np.ndarray] = []
         waiting = delivered = 0

@@ -8,73 +8,14 @@ from pathlib import Path
 
 from affectus.errors import MediaError
 
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".mpg",
-        ".mpeg",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".wmv",
-        ".asf",
-        ".flv",
-        ".3gp",
-        ".3g2",
-        ".ogv",
-        ".vob",
-        ".mxf",
-        ".divx",
-    ]
-)
-AUDIO_SUFFIXES = frozenset(
-    [
-        ".wav",
-        ".flac",
-        ".mp3",
-        ".m4a",
-        ".aac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".wma",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".au",
-        ".amr",
-        ".ac3",
-        ".caf",
-        ".mka",
-        ".w64",
-    ]
-)
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".gif",
-        ".webp",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".avif",
-        ".jp2",
-        ".ppm",
-        ".pgm",
-        ".heic",
-        ".heif",
-        ".tga",
-    ]
-)
+
+def _suffixes(names: str) -> frozenset[str]:
+    return frozenset(f".{name}" for name in names.split())
+
+
+VIDEO_SUFFIXES = _suffixes("mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts wmv asf flv 3gp 3g2 ogv vob mxf divx")
+AUDIO_SUFFIXES = _suffixes("wav flac mp3 m4a aac ogg oga opus wma aif aiff aifc au amr ac3 caf mka w64")
+IMAGE_SUFFIXES = _suffixes("jpg jpeg jpe jfif png gif webp bmp tif tiff avif jp2 ppm pgm heic heif tga")
 SUBTITLE_SUFFIXES = frozenset({".srt", ".vtt"})
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
 TEXT_SUFFIXES = frozenset({".txt", ".md", ".markdown"})
@@ -92,9 +33,7 @@ def read_head(path: Path, size: int = 16384) -> bytes:
     """
     try:
         if path.is_dir():
-            raise MediaError(
-                path, "is a folder, not a file", "name the files in it, or give the folder to a folder run"
-            )
+            raise MediaError(path, "is a folder, not a file", "name the files in it")
         if not path.exists():
             raise MediaError(path, "there is no such file", "check the spelling of the path")
         if not path.is_file():

@@ -93,8 +93,8 @@ def probe(path: str | Path) -> MediaInfo:
     Recordings are decoded up to their first picture or sound, so that what is reported can also be read. Raises
     `MediaError` for what is missing, a folder, unreadable, empty, damaged or no media at all.
     """
+    from affectus.media.encodings import looks_like_text
     from affectus.media.image import picture_format
-    from affectus.media.text import looks_like_text
 
     path = Path(path)
     head = files.read_head(path)
@@ -117,8 +117,8 @@ def _container(head: bytes) -> str:
 
 
 def _text_kind(path: Path, head: bytes) -> Kind:
+    from affectus.media.encodings import decode_text
     from affectus.media.subtitles import looks_like_subtitles
-    from affectus.media.text import decode_text
 
     suffix = path.suffix.lower()
     text = decode_text(head, path, cut=True).lstrip("\ufeff \t\r\n")

@@ -11,9 +11,9 @@ import math
 import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -305,7 +305,7 @@ class _Decoder:
         stated = stated_duration(self.container, self.stream)
         last = max(self.last, self.clock) + self.step
         if last < stated - max(1.0, 0.05 * stated):
-            note(self.warnings, f"the video ends at {last:.1f} s of the {stated:.1f} s it states: the file is cut off")
+            note(self.warnings, f"the video ends at {last:.1f} s of {stated:.1f} s stated: the file is cut off")
 
 
 def displayed_size(picture: VideoFrame, stream: VideoStream) -> tuple[int, int]:
@@ -327,7 +327,7 @@ def _display_matrix(picture: VideoFrame) -> np.ndarray | None:
     """The 2 × 2 part of the display matrix of a picture (row vectors: `[x, y] @ m`), or None."""
     from av.sidedata.sidedata import Type
 
-    data = picture.side_data.get(Type.DISPLAYMATRIX)
+    data = cast("Mapping[Type, Any]", picture.side_data).get(Type.DISPLAYMATRIX)
     if data is None:
         return None
     return np.frombuffer(bytes(data), dtype=np.int32).reshape(3, 3)[:2, :2].astype(np.float64)

@@ -1,0 +1,40 @@
+"""Speaker names written in front of what they say: `NAME: text`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+_PREFIX = re.compile(
+    r"^(?:[-–—]\s*|>>+\s*)?(?P<name>[^\s:：.!?,;][^:：!?,;]{0,29}?)\s?(?::\s+|：\s*)(?P<words>\S.*)$", re.S
+)
+# Written in capitals before a colon, yet no speaker.
+_NO_NAMES = frozenset({"NOTE", "WARNING", "TIP", "PS", "TODO", "FAQ", "URL", "EDIT", "UPDATE", "TLDR", "RT"})
+
+
+def _candidate(line: str) -> tuple[str, str] | None:
+    match = _PREFIX.match(line)
+    if match is None:
+        return None
+    name = match["name"].strip()
+    words = name.split()
+    if len(words) > 4 or any(word[0].islower() for word in words) or not any(c.isalpha() for c in name):
+        return None
+    return None if name.upper() in _NO_NAMES else (name, match["words"])
+
+
+def usual_speakers(lines: Iterable[str]) -> frozenset[str]:
+    """Names to believe in: at least two capital letters and nothing small, or in front of at least two lines."""
+    counts = Counter(found[0] for line in lines if (found := _candidate(line)))
+    return frozenset(
+        name
+        for name, count in counts.items()
+        if count >= 2 or (name.upper() == name and name.lower() != name and sum(c.isalpha() for c in name) >= 2)
+    )
+
+
+def split_speaker(line: str, names: frozenset[str]) -> tuple[str, str]:
+    """`("NAME", "text")` of a line that begins with one of the names, else `("", line)`."""
+    found = _candidate(line)
+    return found if found and found[0] in names else ("", line)

@@ -1,0 +1,180 @@
+"""Tables of texts: CSV and its relatives, JSON Lines, JSON. Columns are recognised by their usual names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from affectus.errors import MediaError
+from affectus.media.subtitles import parse_clock
+from affectus.media.text import MAX_CHARACTERS, split_sentences
+from affectus.types import Turn
+
+# Names of columns in order of preference, small letters and digits only.
+_TEXT = "text utterance sentence message content transcript transcription body comment tweet post review caption"
+_COLUMNS: dict[str, tuple[str, ...]] = {
+    role: tuple(names.split())
+    for role, names in {
+        "text": _TEXT,
+        "speaker": "speaker speakername speakerid user username name author from role character sender participant",
+        "start": "start starttime startsec startseconds startms begin onset time timestamp t",
+        "end": "end endtime endsec endseconds endms stop",
+        "conversation": "conversation conversationid dialogue dialogueid dialog dialogid thread threadid session "
+        "sessionid video videoid",
+        "language": "language lang",
+        "turns": "messages turns utterances dialogue dialog conversation conversations",
+    }.items()
+}
+#: Cells of more characters than this are refused.
+MAX_CELL = 1 << 26
+
+
+def parse_table(text: str, path: str | Path, warnings: list[str] | None = None) -> list[tuple[str, Turn]]:
+    """Turns of a table with the id of the conversation each belongs to (empty when there is no such column).
+
+    `Turn.row` is the number of the data row or record, from 0, empty texts counted; a text longer than
+    `MAX_CHARACTERS` gives several turns of the same row. Columns are found by name, whatever their case: text (or
+    utterance, sentence, message, content …), speaker (user, name, author …), start/end/time in seconds or as a clock
+    (`…_ms` in milliseconds), conversation or dialogue id, language. A JSON record may hold a whole conversation as a
+    list `messages` (or turns, utterances). A file of one column needs no header.
+
+    Raises `MediaError` naming the row of malformed JSON or the columns when none holds text.
+    """
+    notes = warnings if warnings is not None else []
+    is_json = text.lstrip()[:1] in ("{", "[") and Path(path).suffix.lower() not in (".csv", ".tsv")
+    if is_json or Path(path).suffix.lower() in (".jsonl", ".ndjson", ".json"):
+        records = _json_records(text, path)
+    else:
+        records = _csv_records(text, path)
+    turns: list[tuple[str, Turn]] = []
+    for row, record in records:
+        turns.extend(_record_turns(record, row, path, notes))
+    if not turns:
+        raise MediaError(path, "no row holds any text", "check the column of the texts")
+    return turns
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _column(record: Mapping[str, Any], role: str) -> str | None:
+    """The column of a record that plays a role."""
+    plain = {_plain(name): name for name in reversed(list(record))}
+    return next((plain[name] for name in _COLUMNS[role] if name in plain), None)
+
+
+def _csv_records(text: str, path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    delimiter = "\t" if Path(path).suffix.lower() == ".tsv" else _delimiter(first)
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    header: list[str] | None = None
+    row = 0
+    try:
+        for cells in reader:
+            if not cells:
+                continue
+            if header is None:
+                header = [name.strip() for name in cells]
+                if _column(dict.fromkeys(header), "text") is not None:
+                    continue
+                if len(header) > 1:
+                    names = ", ".join(name[:30] or "(no name)" for name in header[:12])
+                    raise MediaError(path, f"no column of texts among: {names}", 'name it "text" in the first row')
+                header = ["text"]
+            yield row, dict(zip(header, cells, strict=False))
+            row += 1
+    except csv.Error as error:
+        raise MediaError(path, f"row {row} (line {reader.line_num}) is not valid CSV: {error}", "mend it") from None
+
+
+def _delimiter(line: str) -> str:
+    """The most frequent separator of the first line outside quotes."""
+    bare = re.sub(r'"[^"]*"', "", line)
+    best = max("\t,;|", key=bare.count)
+    return best if best in bare else ","
+
+
+def _json_records(text: str, path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    whole: Any = None
+    if text.lstrip().startswith("[") or Path(path).suffix.lower() == ".json":
+        try:
+            whole = json.loads(text)
+        except ValueError as error:
+            if Path(path).suffix.lower() == ".json" or "\n{" not in text:
+                raise MediaError(path, f"is not valid JSON: {error}", "mend it") from None
+    if whole is not None:
+        for row, record in enumerate(whole if isinstance(whole, list) else [whole]):
+            yield row, _as_record(record, f"record {row}", path)
+        return
+    row = 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                reason = f"row {row} (line {number}) is not valid JSON: {error}"
+                raise MediaError(path, reason, "mend or remove this line") from None
+            yield row, _as_record(record, f"row {row} (line {number})", path)
+            row += 1
+
+
+def _as_record(record: Any, where: str, path: str | Path) -> dict[str, Any]:
+    if isinstance(record, str):
+        return {"text": record}
+    if isinstance(record, dict):
+        return record
+    raise MediaError(path, f"{where} is neither an object nor a text", 'write each row as {"text": "…"}')
+
+
+def _record_turns(record: dict[str, Any], row: int, path: str | Path, notes: list[str]) -> Iterator[tuple[str, Turn]]:
+    key = _column(record, "conversation")
+    conversation = str(record[key]) if key and isinstance(record[key], (str, int, float)) else ""
+    nested = _column(record, "turns")
+    if nested and isinstance(record[nested], list):
+        for part in record[nested]:
+            inner = _as_record(part, f"row {row}: an entry of {nested}", path)
+            yield from ((conversation or str(row), turn) for turn in _flat_turns(inner, row, path, notes))
+    else:
+        yield from ((conversation, turn) for turn in _flat_turns(record, row, path, notes))
+
+
+def _flat_turns(record: Mapping[str, Any], row: int, path: str | Path, notes: list[str]) -> Iterator[Turn]:
+    key = _column(record, "text")
+    if key is None:
+        raise MediaError(path, f"row {row} has no text, only: {', '.join(record) or 'nothing'}", 'name the text "text"')
+    text = record[key]
+    if text is None or (isinstance(text, float) and math.isnan(text)):
+        return
+    if isinstance(text, (dict, list)):
+        raise MediaError(path, f"row {row}: {key} is not a text", 'write each row as {"text": "…"}')
+    text = str(text).strip()
+    facts = {
+        role: str(record[name]) for role in ("speaker", "language") if (name := _column(record, role)) and record[name]
+    }
+    start, end = (_seconds(record, role, row, notes) for role in ("start", "end"))
+    pieces: Sequence[str] = [" ".join(text.split())] if len(text) <= MAX_CHARACTERS else split_sentences(text)
+    yield from (Turn(piece, start, end, row=row, **facts) for piece in pieces if piece)
+
+
+def _seconds(record: Mapping[str, Any], role: str, row: int, notes: list[str]) -> float:
+    """A time of a record in seconds, NaN when absent or not understood (which is noted)."""
+    name = _column(record, role)
+    value = record[name] if name else None
+    if name is None or value is None or (text := str(value).strip()) == "":
+        return math.nan
+    try:
+        seconds = parse_clock(text) if ":" in text else float(text.replace(",", "."))
+    except ValueError:
+        notes.append(f"row {row}: {name} {text!r} is no time in seconds and counts as unknown")
+        return math.nan
+    if not math.isfinite(seconds):
+        return math.nan
+    return seconds / 1000 if _plain(name).endswith("ms") else seconds

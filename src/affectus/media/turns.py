@@ -1,0 +1,59 @@
+"""Turns of any file that holds text: plain, Markdown, subtitles, tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from affectus.errors import MediaError
+from affectus.media.encodings import decode_text
+from affectus.media.files import read_head
+from affectus.media.probe import probe
+from affectus.media.subtitles import parse_subtitles
+from affectus.media.tables import parse_table
+from affectus.media.text import markdown_turns, plain_turns
+from affectus.types import Conversation, Turn
+
+#: Larger text files are refused (bytes).
+MAX_BYTES = 1 << 28
+
+
+def read_turns(path: str | Path, warnings: list[str] | None = None) -> list[Turn]:
+    """Turns of a text (txt, md), subtitle (srt, vtt) or table (csv, tsv, jsonl, json) file, by content.
+
+    Texts give one turn per sentence without times, subtitles one per cue and speaker, tables one per row; see
+    `plain_turns`, `parse_subtitles` and `parse_table` for `Turn.row`. The encoding is found out (see `encodings`). What
+    was guessed or left out is appended to `warnings`. Raises `MediaError`.
+    """
+    return [turn for _, turn in _numbered(Path(path), warnings)]
+
+
+def read_conversations(path: str | Path, warnings: list[str] | None = None) -> list[Conversation]:
+    """The turns of a file grouped by conversation, in order of first appearance.
+
+    Only tables can hold several conversations; elsewhere, and without an id column, all turns form one whose id is the
+    name of the file.
+    """
+    path = Path(path)
+    grouped: dict[str, list[Turn]] = {}
+    for name, turn in _numbered(path, warnings):
+        grouped.setdefault(name or path.stem, []).append(turn)
+    return [Conversation(name, tuple(turns)) for name, turns in grouped.items()]
+
+
+def _numbered(path: Path, warnings: list[str] | None) -> list[tuple[str, Turn]]:
+    kind = probe(path).kind
+    if kind in ("video", "audio", "image"):
+        raise MediaError(path, f"is {kind}, not text", "give a text, subtitle or table file")
+    if path.stat().st_size > MAX_BYTES:
+        raise MediaError(path, f"is larger than {MAX_BYTES >> 20} MB of text", "split it")
+    read_head(path, 1)
+    text = decode_text(path.read_bytes(), path, warnings=warnings)
+    if kind == "subtitles":
+        turns = parse_subtitles(text, path, warnings)
+    elif kind == "table":
+        return parse_table(text, path, warnings)
+    else:
+        turns = markdown_turns(text) if path.suffix.lower() in (".md", ".markdown") else plain_turns(text)
+    if not turns:
+        raise MediaError(path, "holds no text, only white space", "check the file")
+    return [("", turn) for turn in turns]
