@@ -24,6 +24,22 @@ _PUBLIC = {
     "prosody": "voice_prosody",
     "speaker_norm": "voice_prosody",
     "summarise": "voice_prosody",
+    "lbp": "texture",
+    "lbp_histogram": "texture",
+    "lbp_image": "texture",
+    "uniform_lbp": "texture",
+    "MOTION_NAMES": "flow",
+    "dense_flow": "flow",
+    "flow_image": "flow",
+    "flow_stack": "flow",
+    "motion_vector": "flow",
+    "band_filter": "eeg",
+    "band_power": "eeg",
+    "differential_entropy": "eeg",
+    "electrode_position": "eeg",
+    "topographic_maps": "eeg",
+    "FeatureStore": "store",
+    "media_id": "store",
 }
 
 __all__ = list(_PUBLIC)

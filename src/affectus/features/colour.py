@@ -1,11 +1,11 @@
 """Colour, light and texture of a picture: numbers that go with the emotion a picture evokes.
 
 Everything is measured on the picture reduced to `MEASURED_SIDE` pixels (area averaging), so that the same scene gives
-the same numbers whatever the resolution of the camera. Sources: Hasler & Süsstrunk, "Measuring colourfulness in natural
-images", 2003 (colourfulness); Valdez & Mehrabian, "Effects of color on emotions", 1994 (pleasure, arousal, dominance
-from brightness and saturation); Haralick, Shanmugam & Dinstein, "Textural features for image classification", 1973
-(co-occurrence); Machajdik & Hanbury, "Affective image classification using features inspired by psychology and art
-theory", 2010 (which attributes matter).
+the same numbers whatever the resolution of the camera. Sources: Hasler & Süsstrunk, "Measuring colourfulness in
+natural images", 2003 (colourfulness); Valdez & Mehrabian, "Effects of color on emotions", 1994 (pleasure, arousal,
+dominance from brightness and saturation); Haralick, Shanmugam & Dinstein, "Textural features for image
+classification", 1973 (co-occurrence); Machajdik & Hanbury, "Affective image classification using features inspired by
+psychology and art theory", 2010 (which attributes matter).
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ def colour_attributes(image: np.ndarray) -> dict[str, Any]:
 
     `brightness` (mean HSV value), `saturation`, `colourfulness` (Hasler–Süsstrunk / 110, at most 1), `contrast`
     (standard deviation of the luminance), `warm` and `cool` (share of the coloured area), `edge_density`, `texture`
-    (co-occurrence contrast), `entropy`, `symmetry` (left–right) in [0, 1]; `pleasure`, `arousal`, `dominance` of Valdez
-    and Mehrabian; `hue_histogram`, a map hue name → saturation-weighted share of the picture (all zero for a grey one).
+    (co-occurrence contrast), `entropy`, `symmetry` (left–right) in [0, 1]; `pleasure`, `arousal`, `dominance` of
+    Valdez and Mehrabian; `hue_histogram`, a map hue name → share of the picture, weighted by saturation times
+    value (zeros for a grey one).
     """
     number = dict(zip(COLOUR_NAMES, colour_vector(image).tolist(), strict=True))
     plain = ("edge_density", "entropy", "symmetry", "warm", "cool", "pleasure", "arousal", "dominance")

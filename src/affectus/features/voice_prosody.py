@@ -195,7 +195,7 @@ def _syllables(level: np.ndarray, voiced: np.ndarray, dip: float = 2.0) -> int:
     threshold = np.percentile(smooth, 95) - 25.0
     turns = np.flatnonzero(np.diff(np.sign(np.diff(smooth, prepend=-200.0, append=-200.0))) < 0)
     count, previous = 0, -1
-    for at in turns:
+    for at in turns.tolist():
         low = smooth[previous : at + 1].min() if previous >= 0 else -np.inf
         if previous >= 0 and min(smooth[at], smooth[previous]) - low < dip:
             # Not separated from the peak before: the higher of the two goes on as one.
