@@ -1,29 +1,51 @@
 """Label spaces and maps between them, emotion wheels, dimensional scales, lexicons, action units.
 
-Everything is a data file; labels are found and mapped by name, never by number.
+Everything is a data file; labels are found and mapped by name, never by number. `labels.wheels` (open-vocabulary
+tables), `labels.lexicon` (word norms), `labels.lemmas` and `labels.restricted` (npz without code) are used as modules.
 """
 
 from __future__ import annotations
 
+from affectus.labels.action_units import (
+    ActionUnit,
+    action_unit,
+    action_unit_set,
+    action_unit_sets,
+    action_units,
+    feafa,
+    prototype,
+)
 from affectus.labels.maps import LabelMap, map_between
+from affectus.labels.scales import Scale, convert, scale, scales
 from affectus.labels.spaces import Concept, LabelSpace, Variant, concepts, lookup, space, spaces
 from affectus.labels.text import normalise
 from affectus.labels.trees import Place, circle_angles, circle_similarity, parrott, parrott_place
 
 __all__ = [
+    "ActionUnit",
     "Concept",
     "LabelMap",
     "LabelSpace",
     "Place",
+    "Scale",
     "Variant",
+    "action_unit",
+    "action_unit_set",
+    "action_unit_sets",
+    "action_units",
     "circle_angles",
     "circle_similarity",
     "concepts",
+    "convert",
+    "feafa",
     "lookup",
     "map_between",
     "normalise",
     "parrott",
     "parrott_place",
+    "prototype",
+    "scale",
+    "scales",
     "space",
     "spaces",
 ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -105,7 +106,7 @@ def convert(values: np.ndarray | float, source: str | Scale, target: str | Scale
 def _scales() -> Mapping[str, Scale]:
     found: dict[str, Scale] = {}
     for record in read_table("scales.toml")["scale"]:
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
         built = Scale(**fields)
         for name in (built.name, *built.aliases):
             if name in found:
