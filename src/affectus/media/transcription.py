@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affectus import assets
-from affectus.assets.cache import cache_folder, offline
 from affectus.errors import AssetError, ConfigError
 from affectus.media import moonshine
 from affectus.types import Turn, Window
@@ -66,7 +65,9 @@ def engine(language: str = "auto") -> str | None:
         if all(map(assets.available, moonshine.ASSETS)):
             return "moonshine"
         return "faster-whisper" if _has_whisper() and assets.available(_PACKAGED) else None
-    return "faster-whisper" if _has_whisper() and (not offline() or any(_hub_folder().glob("models--*"))) else None
+    return (
+        "faster-whisper" if _has_whisper() and (not assets.offline() or any(_hub_folder().glob("models--*"))) else None
+    )
 
 
 def transcribe(
@@ -125,7 +126,7 @@ def _has_whisper() -> bool:
 
 
 def _hub_folder() -> Path:
-    return cache_folder() / "hub"
+    return assets.cache_folder() / "hub"
 
 
 def _choose(code: str, model: str | Path | None) -> WhisperModel | None:
@@ -153,20 +154,29 @@ def _require_whisper(subject: str) -> None:
 def _whisper_by_name(name: str, code: str) -> WhisperModel:
     subject = f"speech recognition model {name!r}" + ("" if _english(code) else f" for language {code!r}")
     _require_whisper(subject)
+    remedy = "give a side-car transcript, or a folder with a CTranslate2 model"
     try:
-        return _whisper(name)
+        return _whisper(name, local=True)
     except Exception as error:  # CTranslate2 and the hub's client raise many unrelated types
-        first = " ".join("…" if "://" in word else word for word in (str(error).splitlines() or [""])[0].split())
-        why = "is not on this machine and AFFECTUS_OFFLINE is set" if offline() else f"cannot be had: {first[:200]}"
-        raise AssetError(subject, why, "give a side-car transcript, or a folder with a CTranslate2 model") from error
+        if Path(name).exists():
+            raise AssetError(subject, f"cannot be loaded: {assets.without_addresses(str(error))}", remedy) from error
+    if assets.offline():
+        raise AssetError(subject, "is not on this machine and AFFECTUS_OFFLINE is set", remedy)
+    if not assets.hub_reachable():
+        raise AssetError(subject, "is not on this machine and the model hub cannot be reached", remedy)
+    try:
+        return _whisper(name, local=False)
+    except Exception as error:
+        raise AssetError(subject, f"cannot be had: {assets.without_addresses(str(error))}", remedy) from error
 
 
 @cache
-def _whisper(name: str) -> WhisperModel:
+def _whisper(name: str, *, local: bool = True) -> WhisperModel:
+    """Load a model: a folder, or a name of the hub, which is fetched unless `local`."""
     from faster_whisper import WhisperModel
 
     options: dict[str, Any] = {"device": "cpu", "compute_type": "int8", "cpu_threads": min(4, os.cpu_count() or 1)}
-    return WhisperModel(name, download_root=str(_hub_folder()), local_files_only=offline(), **options)
+    return WhisperModel(name, download_root=str(_hub_folder()), local_files_only=local, **options)
 
 
 def _repetitive(text: str) -> bool:
