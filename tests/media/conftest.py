@@ -102,3 +102,41 @@ def detector() -> FaceDetector:
     """The default face detector."""
     asset("yunet")
     return FaceDetector()
+
+
+@pytest.fixture
+def make_sound(tmp_path: Path) -> Callable[..., Path]:
+    """`make_sound("voice.wav", samples, rate, subtype=...)` writes sound: a 0.5 s tone of 440 Hz by default."""
+    import soundfile
+
+    def make(name: str = "voice.wav", samples: np.ndarray | None = None, rate: int = 16000, **options: Any) -> Path:
+        if samples is None:
+            samples = 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate // 2) / rate)
+        soundfile.write(tmp_path / name, samples, rate, **options)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def make_cover(tmp_path: Path) -> Callable[..., Path]:
+    """`make_cover("song.mp3")` writes half a second of music with a cover picture."""
+    from av.stream import Disposition
+
+    def make(name: str = "song.mp3") -> Path:
+        with av.open(str(tmp_path / name), "w") as out:
+            voice: Any = out.add_stream("libmp3lame", rate=44100, layout="mono")
+            cover: Any = out.add_stream("png", rate=1)
+            cover.width = cover.height = 32
+            cover.pix_fmt = "rgb24"
+            cover.disposition = Disposition.attached_pic
+            picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 99, np.uint8), format="rgb24")
+            tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(22050) / 44100)).astype(np.float32)
+            block = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
+            block.sample_rate, block.pts, block.time_base = 44100, 0, Fraction(1, 44100)
+            out.mux(cover.encode(picture) + cover.encode(None))
+            out.mux(voice.encode(block))
+            out.mux(voice.encode(None))
+        return tmp_path / name
+
+    return make

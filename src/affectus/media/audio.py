@@ -122,7 +122,7 @@ class AudioBlocks(Iterator[tuple[float, np.ndarray]]):
         """Non-empty mono pieces at the wanted rate, gaps filled."""
         resampler = _Resampler(self.rate)
         zero = start_seconds(self._container)
-        position = 0.0  # time up to which sound was seen
+        position = missing = 0.0  # time up to which sound was seen; how much was absent in between
         mixer = _Mixer()
         longest_gap = max(1.0, (self._container.duration or 0) / 1e6)
         for frame in self._frames():
@@ -132,6 +132,7 @@ class AudioBlocks(Iterator[tuple[float, np.ndarray]]):
             gap = time - position
             if GAP < gap <= longest_gap:
                 yield from resampler.push(np.zeros(round(gap * frame.sample_rate), np.float32), frame.sample_rate)
+                missing += gap if position else 0.0
                 position += gap
             elif gap > longest_gap:
                 note(self.warnings, f"time stamps jump ahead at {position:.2f} s; counted on from there")
@@ -139,6 +140,8 @@ class AudioBlocks(Iterator[tuple[float, np.ndarray]]):
             yield from resampler.push(mixer.mono(frame), frame.sample_rate)
             position += frame.samples / frame.sample_rate
         yield from resampler.finish()
+        if missing:
+            note(self.warnings, f"{missing:.1f} s of sound are missing in between and count as silence")
         self.warnings.extend(mixer.findings())
 
     def _frames(self) -> Iterator[AudioFrame]:

@@ -20,9 +20,9 @@ _END = re.compile(
     r"|[。！？｡]+[」』”’）】》]*"
 )
 _ABBREVIATION_LIST = (
-    "mr mrs ms dr prof st sr sra srta dra jr vs no nr vol fig figs eq ca approx dept est inc ltd co corp gen col capt lt "
-    "sgt rev hon gov sen rep pres jan feb mar apr jun jul aug sep sept oct nov dec bzw usw ggf evtl inkl zzgl str bspw "
-    "mme mlle mgr av pp cf ibid al art op"
+    "mr mrs ms dr prof st sr sra srta dra jr vs no nr vol fig figs eq ca approx dept est inc ltd co corp gen col capt "
+    "lt sgt rev hon gov sen rep pres jan feb mar apr jun jul aug sep sept oct nov dec bzw usw ggf evtl inkl zzgl str "
+    "bspw mme mlle mgr av pp cf ibid al art op"
 )
 _ABBREVIATIONS = frozenset(_ABBREVIATION_LIST.split())
 _WORD_BEFORE = re.compile(r"(\S+)$")

@@ -30,6 +30,8 @@ QUEUE_LENGTH = 8
 MAX_HELD = 600
 #: From this many source frames per sample on, pictures that no other picture refers to are not decoded.
 SKIP_FROM = 4.0
+#: Decoding times never run backwards; where they do by more than this (s), the clock was started anew.
+RESTART = 0.3
 #: Seconds before the wanted start to aim at, because some containers can only be searched roughly.
 SEEK_MARGIN = 5.0
 
@@ -203,7 +205,7 @@ class _Decoder:
             if not self._seconds(packet.dts) < self.grid.due - 2 * self.step or len(held) >= MAX_HELD:
                 yield from self._decode(held)
                 held = []
-            if self.grid.due - self.grid.tolerance >= self.end:
+            if self.grid.due >= self.end - 1e-6:
                 return
         yield from self._decode(held)
         yield from self._drain()
@@ -238,7 +240,7 @@ class _Decoder:
         time = self._seconds(packet.dts)
         if math.isnan(time):
             return False
-        jumped = time < self.clock - 1.0
+        jumped = time < self.clock - RESTART
         self.clock = max(self.clock, time)
         return jumped
 
@@ -283,7 +285,7 @@ class _Decoder:
         time = self._seconds(picture.pts)
         time = max(0.0, self.last + self.step if math.isnan(time) else time)
         self.last = max(self.last, time)
-        if not self.grid.wants(time) or time >= self.end:
+        if not self.grid.wants(time) or max(time, self.grid.due) >= self.end - 1e-6:
             return
         if self.skipping and self.delivered and time - self.grid.due > 0.5 / self.grid.fps:
             self._stop_skipping()  # too few pictures are left for this grid
