@@ -6,6 +6,18 @@
 from affectus.corpora.base import CorpusInfo, Notes, Problem
 from affectus.corpora.corpus import Corpus
 from affectus.corpora.files import Files
-from affectus.corpora.registry import check, info, load, names, reader
+from affectus.corpora.registry import check, info, load, names, reader, write_tiny
 
-__all__ = ["Corpus", "CorpusInfo", "Files", "Notes", "Problem", "check", "info", "load", "names", "reader"]
+__all__ = [
+    "Corpus",
+    "CorpusInfo",
+    "Files",
+    "Notes",
+    "Problem",
+    "check",
+    "info",
+    "load",
+    "names",
+    "reader",
+    "write_tiny",
+]

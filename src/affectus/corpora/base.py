@@ -33,7 +33,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from affectus.errors import CorpusError
+from affectus.errors import CorpusError, LabelError
+from affectus.labels import space as label_space
 
 #: Columns that every table has, in this order.
 BASE_COLUMNS: dict[str, pa.DataType] = {
@@ -123,6 +124,7 @@ class Notes:
     def __init__(self, strict: bool = False) -> None:
         self.strict = strict
         self.problems: list[Problem] = []
+        self._known: dict[tuple[str, str | None], str] = {}
 
     def error(self, file: str, row: int, reason: str, remedy: str = "") -> None:
         """Record a malformed file or row; raises `CorpusError` in strict mode."""
@@ -145,6 +147,24 @@ class Notes:
         self.error(file, row, f"unknown label {value!r}", f"expected one of {expected}")
         return None
 
+    def lookup(self, space: str, value: str | None, file: str, row: int) -> str | None:
+        """The label of a space for a published spelling (synonyms count), or an error that names file and row."""
+        if (space, value) not in self._known:
+            try:
+                self._known[space, value] = label_space(space).lookup(value or "")
+            except LabelError as error:
+                self.error(file, row, error.reason, error.remedy)
+                return None
+        return self._known[space, value]
+
+    def decode(self, space: str, code: str | int | None, file: str, row: int, variant: str | None = None) -> str | None:
+        """The label of a space for a published number, by the named order of the space."""
+        try:
+            return label_space(space).decode("" if code is None else code, variant)
+        except LabelError as error:
+            self.error(file, row, error.reason, error.remedy)
+            return None
+
     def number(self, value: Any, low: float, high: float, name: str, file: str, row: int) -> float | None:
         """`value` as a float within [low, high], or an error that names file and row."""
         try:
@@ -156,6 +176,11 @@ class Notes:
             self.error(file, row, f"{name} is {result:g}", f"expected {low:g} to {high:g}")
             return None
         return result
+
+
+def orders(*names: str) -> dict[str, tuple[str, ...]]:
+    """Label orders of registered label spaces, for `CorpusInfo.labels`."""
+    return {name: tuple(label_space(name).labels) for name in names}
 
 
 def rescale(value: float | None, low: float, high: float) -> float | None:

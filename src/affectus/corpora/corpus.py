@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from affectus.corpora.base import CorpusInfo, Problem
+from affectus.corpora.base import SPLIT_NAMES, CorpusInfo, Problem
 from affectus.corpora.decode import IMAGE_SUFFIXES, audio_from, image_from
 from affectus.corpora.files import Files
 from affectus.errors import CorpusError
@@ -91,8 +91,13 @@ class Corpus:
         return replace(self, table=self.table.take(pa.array(np.asarray(indices, np.int64))))
 
     def split(self, name: str) -> Corpus:
-        """Rows of one official split (`train`, `valid`, `test`)."""
-        return self.filter(pc.fill_null(pc.equal(self.table["split"], name), False))
+        """Rows of one official split: `train`, `valid` (or `dev`), `test`. Raises `CorpusError` when there are none."""
+        wanted = SPLIT_NAMES.get(name.lower())
+        present = [s for s in pc.unique(self.table["split"]).to_pylist() if s]
+        if wanted is None or wanted not in present:
+            held = f"it holds {', '.join(present)}" if present else "its items belong to no named split"
+            raise CorpusError(self.files.root, f"has no split {name!r}", held)
+        return self.filter(pc.fill_null(pc.equal(self.table["split"], wanted), False))
 
     def media(self, index: int) -> str:
         """Media reference of a row; raises `CorpusError` where the item has no file."""

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from affectus.corpora import readers
-from affectus.corpora.base import SPLIT_NAMES, CorpusInfo, Notes, Problem, build_table
+from affectus.corpora.base import CorpusInfo, Notes, Problem, build_table
 from affectus.corpora.corpus import Corpus
 from affectus.corpora.decode import AUDIO_SUFFIXES, IMAGE_SUFFIXES, audio_from, cut_off, image_from
 from affectus.corpora.files import Files
+from affectus.corpora.synthetic import Tiny
 from affectus.errors import AffectusError, CorpusError
 
 
@@ -39,6 +40,12 @@ def reader(name: str) -> ModuleType:
 def info(name: str) -> CorpusInfo:
     """Facts about a corpus: licence, how to obtain it, layout, label orders, published counts."""
     return reader(name).INFO
+
+
+def write_tiny(name: str, root: str | Path, seed: int = 0) -> Path:
+    """Write a tiny synthetic folder in the published layout of a corpus (real names and syntax, drawn media)."""
+    reader(name).write_tiny(Tiny(root, seed))
+    return Path(root)
 
 
 def _table(module: ModuleType, files: Files, notes: Notes) -> pa.Table:
@@ -101,13 +108,7 @@ def load(name: str, root: str | Path, split: str | None = None, strict: bool = T
     corpus = Corpus(module.INFO, files, table, tuple(notes.problems))
     if not table.num_rows:
         raise CorpusError(files.root, f"holds no item of {module.INFO.title}", f"expected {module.INFO.layout}")
-    if split is None or split.lower() == "all":
-        return corpus
-    wanted = SPLIT_NAMES.get(split.lower())
-    present = [s for s in pc.unique(table["split"]).to_pylist() if s]
-    if wanted is None or wanted not in present:
-        raise CorpusError(files.root, f"has no split {split!r}", f"it holds {', '.join(present) or 'no split names'}")
-    return corpus.split(wanted)
+    return corpus if split is None or split.lower() == "all" else corpus.split(split)
 
 
 def check(name: str, root: str | Path, decode: bool = True) -> list[Problem]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from affectus.corpora.base import SPLIT_NAMES, CorpusInfo, Notes, rescale
 from affectus.corpora.files import Files
+from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
 
 DIMENSIONS = {"V": "valence", "A": "arousal", "D": "dominance"}
@@ -79,3 +80,15 @@ def _side(files: Files, ref: str, notes: Notes) -> dict[str, dict[str, float]]:
         if (values := _values(row, ref, line, notes)) is not None:
             rated[row["id"]] = values
     return rated
+
+
+def write_tiny(tiny: Tiny) -> None:
+    """Four sentences per split with both sides."""
+    parts = ("train", "dev", "test")
+    names = [f"doc{i // 2}_{10 * i}_{10 * i + 9}" for i in range(12)]
+    ratings = [(2 + (i % 5) / 2, 3.0, 3.25) for i in range(12)]
+    rows = [(n, parts[i // 4], *r, tiny.text()) for i, (n, r) in enumerate(zip(names, ratings, strict=True))]
+    tiny.table("emobank.csv", ("id", "split", "V", "A", "D", "text"), rows)
+    sides = [(n, *r, 0.4, 0.4, 0.4, 5) for n, r in zip(names, ratings, strict=True)]
+    for side in ("reader.csv", "writer.csv"):
+        tiny.table(side, ("id", "V", "A", "D", "stdV", "stdA", "stdD", "N"), sides)

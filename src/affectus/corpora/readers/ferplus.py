@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from affectus.corpora.base import CorpusInfo, Notes
 from affectus.corpora.files import Files
+from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
 
 EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -157,3 +158,18 @@ def _keep_several(counts: np.ndarray) -> np.ndarray:
 
 
 _KEEP = {"majority": _keep_majority, "probability": _keep_probability, "multi_target": _keep_several}
+
+
+def write_tiny(tiny: Tiny) -> None:
+    """Eight faces per split; in each, one tie and one majority for `unknown`."""
+    for number, part in enumerate(("Train", "Valid", "Test")):
+        rows = []
+        for k in range(8):
+            votes = [0] * len(VOTES)
+            votes[k], votes[(k + 1) % 8] = (5, 5) if k == 6 else (8, 2)
+            if k == 7:
+                votes = [0, 1, 0, 0, 0, 0, 0, 0, 9, 0]
+            name = f"fer{number:03d}{k:04d}.png"
+            tiny.image(f"FER2013{part}/{name}", EMOTIONS[k], grey=True)
+            rows.append((name, "(0, 0, 48, 48)", *votes))
+        tiny.table(f"FER2013{part}/label.csv", (), rows)

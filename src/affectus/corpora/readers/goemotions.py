@@ -11,6 +11,7 @@ from typing import Any
 
 from affectus.corpora.base import CorpusInfo, Notes
 from affectus.corpora.files import Files
+from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
 
 EMOTIONS = (
@@ -79,3 +80,12 @@ def _read_list(
         filled["split"].append(split)
         filled["text"].append(cells[0])
         filled["labels:goemotions28"].append(labels)
+
+
+def write_tiny(tiny: Tiny) -> None:
+    """Twelve comments per split."""
+    tiny.lines("labels.txt", EMOTIONS)
+    for part in ("train", "dev", "test"):
+        rows = [f"{tiny.text(EMOTIONS[k])}\t{k},{k + 9}\t{part}{k}" if k % 4 else f"{tiny.text()}\t27\t{part}{k}"
+                for k in range(12)]  # fmt: skip
+        tiny.lines(f"{part}.tsv", rows)

@@ -13,6 +13,7 @@ from typing import Any
 from affectus.corpora.base import CorpusInfo, Notes, rescale
 from affectus.corpora.decode import IMAGE_SUFFIXES
 from affectus.corpora.files import Files
+from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
 
 INFO = CorpusInfo(
@@ -67,3 +68,15 @@ def _row(row: dict, theme: str, media: str | None, ref: str, line: int, notes: N
 
 def _key(name: str) -> str:
     return re.sub(r"\s+", " ", name).strip().lower()
+
+
+def write_tiny(tiny: Tiny) -> None:
+    """Six pictures of three themes, one name with a trailing blank."""
+    header = ["", "Theme", "Category", "Source"]
+    header += [f"{d}_{s}" for d in ("Valence", "Arousal") for s in ("mean", "SD", "N")]
+    rows = []
+    for k in range(6):
+        theme = f"{('Acorns', 'Angry face', 'Zebra')[k // 2]} {k % 2 + 1}"
+        tiny.image(f"images/{theme}.jpg", ("neutral", "anger", "happiness")[k // 2], 64)
+        rows.append((f"I{k + 1}", theme + " " * (k == 3), "Object", "Pixabay", 2.5 + k / 2, 1.1, 102, 3.2, 1.5, 101))
+    tiny.table("OASIS.csv", header, rows)

@@ -14,6 +14,7 @@ from typing import Any
 from affectus.corpora.base import CorpusInfo, Notes
 from affectus.corpora.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from affectus.corpora.files import Files
+from affectus.corpora.synthetic import Tiny
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
@@ -81,3 +82,13 @@ def check(files: Files, table: Any, notes: Notes) -> None:
     for actor, count in sorted(found.items()):
         if count != 60:
             notes.error(f"Actor_{actor}", 0, f"{60 - count} of 60 speech recordings missing", "fetch the archive again")
+
+
+def write_tiny(tiny: Tiny) -> None:
+    """All 60 speech recordings of two actors, a tenth of a second each."""
+    for actor in (1, 2):
+        for emotion in range(1, 9):
+            for intensity in (1, 2) if emotion > 1 else (1,):
+                for take in range(4):
+                    name = f"03-01-{emotion:02d}-{intensity:02d}-{take // 2 + 1:02d}-{take % 2 + 1:02d}-{actor:02d}"
+                    tiny.audio(f"Actor_{actor:02d}/{name}.wav", EMOTIONS[emotion - 1], 0.1)
