@@ -1,4 +1,4 @@
-"""Follow faces through a recording: motion, overlap and looks keep an id, a scene cut ends it.
+"""Follow faces through a recording: place, size, motion and looks keep an id, a scene cut ends it.
 
 Nothing here knows who a person is: an id holds within one shot, and a face that comes back after a cut or a longer
 absence gets a new one.
@@ -271,7 +271,8 @@ def flow_faces(before: np.ndarray, after: np.ndarray, faces: list[Face]) -> list
     grids = np.stack([_grid(face) for face in faces]) * scale
     start = np.ascontiguousarray(grids.reshape(-1, 1, 2), np.float32)
     old, new = (_grey(picture, scale) for picture in (before, after))
-    settings = {"winSize": (15, 15), "maxLevel": 3}
+    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 12, 0.03)  # 12 steps, or one below .03 px
+    settings = {"winSize": (15, 15), "maxLevel": 3, "criteria": stop}
     end, there, _ = cv2.calcOpticalFlowPyrLK(old, new, start, None, **settings)  # type: ignore[call-overload]
     back, home, _ = cv2.calcOpticalFlowPyrLK(new, old, end, None, **settings)  # type: ignore[call-overload]
     good = (there & home).astype(bool).ravel() & (np.abs(back - start).max(axis=2).ravel() < 1)
