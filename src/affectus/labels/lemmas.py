@@ -10,7 +10,7 @@ import re
 from collections.abc import Container, Iterator
 from functools import lru_cache
 
-from affectus.labels.spaces import read_table
+from affectus.labels.label_space import read_table
 
 _VOWELS = "aeiou"
 _DOUBLED = re.compile(r"(.*[aeiouy])([bcdfgklmnprtvz])\2$")

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from affectus.errors import LabelError
+from affectus.labels.label_space import concept_of_word, concepts
 from affectus.labels.lemmas import lemma
-from affectus.labels.scales import Scale, convert, scale
-from affectus.labels.spaces import concept_of_word, concepts
+from affectus.labels.rating_scale import Scale, convert, scale
 
 DIMENSIONS = ("valence", "arousal", "dominance")
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
@@ -112,7 +112,7 @@ def read_lexicon(
 
     `columns` maps word, valence, arousal, dominance to header names, or to positions for a table without header; by
     default headers of these names are looked for. Dimensions may be absent. `unit` names the rating scale of the file
-    (`labels.scales`). A word that occurs twice keeps its first entry. LabelError names file, row and reason.
+    (`labels.scales()`). A word that occurs twice keeps its first entry. LabelError names file, row and reason.
     """
     file = Path(path)
     content = _content(file)

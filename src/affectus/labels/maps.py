@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from affectus.errors import LabelError
-from affectus.labels.spaces import LabelSpace, data_files, read_table, space
+from affectus.labels.label_space import LabelSpace, data_files, read_table, space
 from affectus.labels.text import normalise
 from affectus.labels.trees import parrott_place
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from affectus.errors import LabelError
-from affectus.labels.spaces import LabelSpace, concept_of_word, read_table, space
+from affectus.labels.label_space import LabelSpace, concept_of_word, read_table, space
 from affectus.labels.text import normalise
 
 

@@ -26,8 +26,8 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from affectus.errors import LabelError
+from affectus.labels.label_space import read_table
 from affectus.labels.restricted import load_npz
-from affectus.labels.spaces import read_table
 
 Mode = Literal["M1", "M2", "M3"]
 

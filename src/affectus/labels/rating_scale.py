@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from affectus.errors import LabelError
-from affectus.labels.spaces import read_table
+from affectus.labels.label_space import read_table
 from affectus.types import Perspective
 
 

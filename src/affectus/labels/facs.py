@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from affectus.errors import LabelError
-from affectus.labels.spaces import concept_of_word, read_table
+from affectus.labels.label_space import concept_of_word, read_table
 from affectus.labels.text import normalise
 
 _CODE = re.compile(r"(?:au|action unit|unit)?\s*[lr]?0*(\d{1,2})\s*[lr]?\s*[a-e]?\s*[rc]?")
