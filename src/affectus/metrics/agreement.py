@@ -111,6 +111,8 @@ def alpha_of_votes(votes: npt.ArrayLike, values: Sequence[Any] | None = None, le
     raters = table.sum(axis=1)
     totals = table.sum(axis=0)
     points = _points(totals, values, level)
+    if np.count_nonzero(totals) == 1:
+        return 0.0
     weighted = table / (raters - 1)[:, None]
     if level == "ratio":
         distance = _relative_distance(points)
@@ -118,12 +120,12 @@ def alpha_of_votes(votes: npt.ArrayLike, values: Sequence[Any] | None = None, le
         expected = float(totals @ distance @ totals) / (totals.sum() - 1)
     else:
         # Squared distances of points need only first and second moments, not all pairs.
+        points = points - totals @ points / totals.sum()
         norm = (points**2).sum(axis=1)
         inner = weighted @ points
         observed = 2 * float((weighted @ norm) @ raters) - 2 * float((inner * (table @ points)).sum())
-        centre = totals @ points
-        expected = (2 * float(totals @ norm) * totals.sum() - 2 * float(centre @ centre)) / (totals.sum() - 1)
-    return 0.0 if expected <= 1e-12 * totals.sum() else 1 - observed / expected
+        expected = 2 * float(totals @ norm) * totals.sum() / (totals.sum() - 1)
+    return 1 - observed / expected
 
 
 def _points(totals: Floats, values: Sequence[Any] | None, level: Level) -> Floats:
@@ -159,6 +161,8 @@ def icc(ratings: npt.ArrayLike, form: IccForm = "2,1") -> float:
     table = numbers(ratings, "ratings")
     if table.ndim != 2 or min(table.shape) < 2:
         raise ValueError(f"ratings must be (units, raters) with at least two of each, not {table.shape}")
+    if np.ptp(table) == 0:
+        return 0.0
     n, k = table.shape
     table = table - table.mean()
     units, raters = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)

@@ -2,7 +2,8 @@
 
 Two forms of input everywhere: class numbers `(N,)` with probabilities `(N, C)`, where confidence is the largest
 probability and a row is correct when that class is true; or zeros and ones `(N,)` (correct or not, event or not) with
-one confidence `(N,)` per row, as language models state it.
+one confidence `(N,)` per row, as language models state it. Independent labels (one probability per row and label) are
+scored in the second form after flattening both sides.
 """
 
 from __future__ import annotations

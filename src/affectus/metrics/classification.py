@@ -76,7 +76,7 @@ def _numbered(values: Array, names: list[Any], what: str) -> Ints:
         ids = np.array([index.get(value, -1) for value in values.tolist()], dtype=np.int64)
         wrong = np.flatnonzero(ids < 0)
     if len(wrong):
-        raise ValueError(f"{what} holds {values[wrong[0]]!r} in row {wrong[0]}, which is none of the classes")
+        raise ValueError(f"{what} holds {values.tolist()[wrong[0]]!r} in row {wrong[0]}, which is none of the classes")
     return ids.astype(np.int64)
 
 

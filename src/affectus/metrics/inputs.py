@@ -20,8 +20,14 @@ SUM_TOLERANCE = 1e-2
 
 
 def not_empty(values: npt.ArrayLike, name: str = "input") -> Array:
-    """`values` as an array with at least one row."""
-    array = np.asarray(values)
+    """`values` as an array with at least one row; rows of unequal length (lists of labels) become objects."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        rows: list[Any] = list(values)  # type: ignore[arg-type]
+        array = np.empty(len(rows), dtype=object)
+        for i, row in enumerate(rows):
+            array[i] = row
     if array.ndim == 0:
         raise ValueError(f"{name} must be a sequence, not a single value")
     if array.shape[0] == 0:
@@ -43,7 +49,9 @@ def numbers(values: npt.ArrayLike, name: str = "input") -> Floats:
     except (TypeError, ValueError):
         raise ValueError(f"{name} must hold numbers, not {array.dtype}") from None
     # One pass and no temporary: a sum is finite unless an element is not (or all of them overflow together).
-    if not np.isfinite(array.sum()):
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()
+    if not np.isfinite(total):
         bad = np.argwhere(~np.isfinite(array))
         if len(bad):
             raise ValueError(f"{name} holds {len(bad)} values that are NaN or infinite, first in row {bad[0][0]}")

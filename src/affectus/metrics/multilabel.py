@@ -45,7 +45,7 @@ def _pair(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> tuple[Floats, Floa
 
 
 def _share(part: Floats, whole: Floats, empty: float = 0.0) -> Floats:
-    return np.divide(part, whole, out=np.full(np.shape(whole), empty), where=whole > 0)
+    return np.divide(part, whole, out=np.full(np.shape(whole), float(empty)), where=whole > 0)
 
 
 def _f1_rows(

@@ -20,7 +20,8 @@ CccVariant = Literal["population", "unbiased", "mixed"]
 # Variation below this share of a series' size is the rounding noise of a constant.
 _NOISE = 1e-14
 
-_BLOCK = 16_384
+# Short enough for the cache, and for linear algebra libraries not to start threads.
+_BLOCK = 8_192
 
 
 def _error_rows(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> Floats:
@@ -183,8 +184,8 @@ def _logistic5(x: Floats, b: Floats) -> tuple[Floats, Floats]:
 
 def _least_squares(
     curve: Callable[[Floats, Floats], tuple[Floats, Floats]], x: Floats, y: Floats, start: Floats
-) -> tuple[Floats, float]:
-    """Levenberg-Marquardt: fitted values and their squared error."""
+) -> Floats:
+    """Fitted values by Levenberg-Marquardt."""
     b, damping = start.copy(), 1e-2
     fitted, slopes = curve(x, b)
     error = float(((y - fitted) ** 2).sum())
@@ -204,7 +205,7 @@ def _least_squares(
             damping *= 4
             if damping > 1e12:
                 break
-    return fitted, error
+    return fitted
 
 
 def logistic_fit(truth: npt.ArrayLike, prediction: npt.ArrayLike, fit: LogisticFit = "logistic4") -> Floats:
@@ -224,17 +225,29 @@ def logistic_fit(truth: npt.ArrayLike, prediction: npt.ArrayLike, fit: LogisticF
     spread = x.std()
     if spread <= _NOISE * abs(x.mean()):
         return np.full_like(y, y.mean())
-    z, level, height = (x - x.mean()) / spread, float(y.mean()), float(np.ptp(y)) or 1.0
-    slope = float(z @ (y - level)) / len(z)
-    ends = np.array([y.max(), y.min()] if slope >= 0 else [y.min(), y.max()])
+    z = (x - x.mean()) / spread
+    centre, width, levels = _best_logistic(z, y, linear=fit == "logistic5")
     if fit == "logistic4":
-        starts = [np.array([*ends, 0.0, width]) for width in (1.0, 0.3)]
-        results = [_least_squares(_logistic4, z, y, start) for start in starts]
-    else:
-        turn = height if slope >= 0 else -height
-        starts = [np.array([turn, 1.0, 0.0, 0.0, level]), np.array([0.1 * turn, 1.0, 0.0, slope, level])]
-        results = [_least_squares(_logistic5, z, y, start) for start in starts]
-    return min(results, key=lambda result: result[1])[0]
+        return _least_squares(_logistic4, z, y, np.array([levels[0] + levels[1], levels[1], centre, width]))
+    start = np.array([levels[0], 1 / width, centre, levels[2], levels[1] + levels[0] / 2])
+    return _least_squares(_logistic5, z, y, start)
+
+
+def _best_logistic(z: Floats, y: Floats, linear: bool) -> tuple[float, float, Floats]:
+    """Centre, width and linear coefficients (height, offset, slope) of the best of a grid of logistic curves.
+
+    For a given centre and width the rest is linear regression, so a coarse grid finds the basin of the best fit.
+    """
+    best = (float("inf"), 0.0, 1.0, np.zeros(3))
+    for centre in np.quantile(z, np.linspace(0, 1, 9)).tolist():
+        for width in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2):
+            columns = [0.5 * (1 + np.tanh((z - centre) / (2 * width))), np.ones_like(z)]
+            design = np.stack([*columns, z] if linear else columns, axis=1)
+            levels = np.linalg.lstsq(design, y, rcond=None)[0]
+            error = float(((y - design @ levels) ** 2).sum())
+            if error < best[0]:
+                best = (error, centre, width, levels)
+    return best[1:]
 
 
 def plcc(truth: npt.ArrayLike, prediction: npt.ArrayLike, fit: LogisticFit = "none") -> float:
