@@ -170,12 +170,15 @@ def lookup(space_name: str, text: str, file: str | Path | None = None, row: int 
 def concepts() -> Mapping[str, Concept]:
     """All emotion concepts by name."""
     record = read_table("concepts.toml")["concepts"]
-    return MappingProxyType(
-        {
-            name: Concept(name, (name.replace("_", " "), *entry["words"]), entry["polarity"], tuple(entry["vad"]))
-            for name, entry in record.items()
-        }
-    )
+    found = {}
+    for name, entry in record.items():
+        words = _distinct(name.replace("_", " "), entry["words"])
+        found[name] = Concept(name, words, entry["polarity"], tuple(entry["vad"]))
+    return MappingProxyType(found)
+
+
+def _distinct(name: str, words: Sequence[str]) -> tuple[str, ...]:
+    return tuple({normalise(word): word for word in (name, *words)}.values())
 
 
 @lru_cache(maxsize=1)

@@ -1,8 +1,8 @@
 """Maps between label spaces, by name only, each with its loss stated.
 
 A map is a row-stochastic matrix (n_source, n_target): a row sums to 1 where the label has a counterpart and to 0 where
-it is dropped. Maps come from a table (`data/maps/*.toml`), from the names alone when every source label is also a
-spelling of a target label, or by chaining through one of the stated `PIVOTS`.
+it is dropped. Maps come from a table (`data/maps/*.toml`), from the names alone when every source label but a neutral
+one is also a spelling of a target label, or by chaining through one of the stated `PIVOTS`.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _direct(source: str, target: str) -> LabelMap | None:
         return _from_table(a, b, record, file)
     if target in ("sentiment2", "sentiment3"):
         return _by_polarity(a, b, "only the polarity of the label is kept", "polarity of the labels")
-    if all(label in b for label in a.labels):
+    if all(label in b or a.polarity[label] == "neutral" for label in a.labels) and any(x in b for x in a.labels):
         return _by_name(a, b)
     return None
 
@@ -180,9 +180,11 @@ def _shares(
 
 
 def _by_name(a: LabelSpace, b: LabelSpace) -> LabelMap:
+    """Same names and synonyms; a neutral label is dropped where the target has none."""
     matrix = np.zeros((len(a), len(b)))
     for i, label in enumerate(a.labels):
-        matrix[i, b.index(label)] = 1.0
+        if label in b:
+            matrix[i, b.index(label)] = 1.0
     merged = [label for label, column in zip(b.labels, matrix.T, strict=True) if column.sum() > 1]
     loss = f"several labels become {', '.join(merged)}" if merged else "nothing"
     return _finished(a, b, matrix, loss, "same names")
@@ -210,10 +212,16 @@ def _finished(a: LabelSpace, b: LabelSpace, matrix: np.ndarray, loss: str, refer
         notes.append(f"dropped: {', '.join(built.dropped)}")
     if built.unreached:
         notes.append(f"never produced: {', '.join(built.unreached)}")
-    if not set(a.perspectives) & set(b.perspectives):
-        notes.append(f"the perspective changes from {a.perspective} to {b.perspective}")
+    if note := _perspective_note(a, b):
+        notes.append(note)
     matrix.setflags(write=False)
     return LabelMap(a, b, matrix, "; ".join(notes) or "nothing", reference)
+
+
+def _perspective_note(a: LabelSpace, b: LabelSpace) -> str:
+    if set(a.perspectives) & set(b.perspectives):
+        return ""
+    return f"the perspective changes from {a.perspective} to {b.perspective}"
 
 
 def _chain(maps: list[LabelMap]) -> LabelMap:
@@ -221,6 +229,8 @@ def _chain(maps: list[LabelMap]) -> LabelMap:
     matrix = np.linalg.multi_dot([m.matrix for m in maps]) if len(maps) > 1 else first.matrix
     via = tuple(m.target.name for m in maps[:-1])
     losses = [f"{m.source.name} → {m.target.name}: {m.loss}" for m in maps if m.loss != "nothing"]
+    if note := _perspective_note(first.source, last.target):
+        losses.append(note)
     matrix = np.array(matrix)
     matrix.setflags(write=False)
     reference = "; ".join(dict.fromkeys(m.reference for m in maps if m.reference))
