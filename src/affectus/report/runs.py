@@ -62,7 +62,7 @@ def curve_runs(curve: Curve, limit: int = 0) -> list[Run]:
     filled = np.where(np.isfinite(curve.scores), curve.scores, -np.inf)
     best = filled.argmax(axis=1)
     index = np.arange(len(best))
-    return _merge(
+    return merge(
         [
             Run(*values)
             for values in zip(
@@ -92,9 +92,9 @@ def decision_runs(person: Person, limit: int = 0) -> list[Run]:
         doubtful = mark.label == UNCERTAIN
         label = (_closest(curve, mark) or UNCERTAIN) if doubtful else mark.label
         runs.append(Run(mark.start, mark.end, label, mark.score, mark.low, mark.high, doubtful))
-    merged = _merge(runs)
+    merged = merge(runs)
     if limit and len(merged) > limit:
-        merged = _merge(_coarse(merged, limit))
+        merged = merge(_coarse(merged, limit))
     return merged
 
 
@@ -107,7 +107,7 @@ def _closest(curve: Curve | None, mark: Mark) -> str:
     return curve.labels[int(np.nanargmax(row))] if np.isfinite(row).any() else ""
 
 
-def _merge(runs: Sequence[Run]) -> list[Run]:
+def merge(runs: Sequence[Run]) -> list[Run]:
     """Join neighbours with the same label; a pause longer than half a window keeps them apart, overlaps are cut."""
     joined: list[list[Run]] = []
     for run in runs:

@@ -6,7 +6,7 @@ Everything here is numpy on whole columns, so an hour of faces at five frames a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -210,7 +210,9 @@ def _view(columns: Columns, rows: np.ndarray, name: str, info: Mapping[str, Any]
     found = {space: columns.where(rows, space=space) for space in RESERVED}
     reserved = np.isin(rows, np.concatenate(list(found.values())))
     scores, affect = rows[~reserved], found["va"]
+    whole = {"image": "Whole picture", "text": "All texts", "table": "All texts"}.get(str(info.get("kind", "")), "")
     people = _people(columns, scores, affect, found["decision"], start, end)
+    people = tuple(replace(p, name=whole) if whole and p.track < 0 and not p.speaker else p for p in people)
     by_time = {
         space: columns.marks(found[space][np.argsort(start[found[space]], kind="stable")], start, end)
         for space in ("transcript", "conflict", "evidence", "explanation")
@@ -287,7 +289,8 @@ def _people(
     for key in sorted(keys, key=lambda k: (k == (-1, ""), k[0] < 0, k[0], k[1])):
         t, name = key
         names = [columns.names["speaker"][s] for s, where in home.items() if where == t and t >= 0] or [name]
-        wanted = [s for s, text in enumerate(columns.names["speaker"]) if text in names]
+        # Rows without track and speaker belong to nobody, not to every face whose name is unknown.
+        wanted = [s for s, text in enumerate(columns.names["speaker"]) if text in names and (text or t < 0)]
 
         def mine(rows: np.ndarray, t: int = t, wanted: list[int] = wanted) -> np.ndarray:
             same = track[rows] == t

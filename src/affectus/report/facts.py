@@ -1,0 +1,226 @@
+"""What a timeline says, in a few rows and plain sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from affectus.report.runs import UNCERTAIN, Run, decision_runs, merge, shares
+from affectus.report.view import Mark, Person, View, views
+from affectus.types import Timeline
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def clock(seconds: float, tenths: bool = False) -> str:
+    """Seconds as `m:ss` or `h:mm:ss`, with tenths on wish."""
+    if not np.isfinite(seconds):
+        return "–"
+    units = round(max(0.0, seconds) * (10 if tenths else 1))
+    whole, tenth = divmod(units, 10) if tenths else (units, 0)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{text}.{tenth}" if tenths else text
+
+
+def signed(value: float) -> str:
+    """A value of a dimension with its sign, `+0.42` or `−0.42`."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def place(view: View, start: float, end: float | None = None) -> str:
+    """A position or stretch of a file in words: a clock time, or the number of a text."""
+    if view.timed:
+        return clock(start) if end is None or clock(end) == clock(start) else f"{clock(start)}–{clock(end)}"
+    return f"no. {int(start) + 1}" if np.isfinite(start) else "–"
+
+
+def missing(info: Mapping[str, Any]) -> dict[str, str]:
+    """What was not analysed and why, whatever shape the meta data has."""
+    value = info.get("missing") or {}
+    if isinstance(value, Mapping):
+        return {str(k): str(v) for k, v in value.items()}
+    return dict.fromkeys([value] if isinstance(value, str) else map(str, value), "")
+
+
+def warnings_of(info: Mapping[str, Any]) -> list[str]:
+    """Warnings of a file as a list of sentences."""
+    value = info.get("warnings") or []
+    return [value] if isinstance(value, str) else [str(v) for v in value]
+
+
+def sources_of(label: str) -> str:
+    """The pair named by a conflict row, as words: `face-voice` → `face and voice`."""
+    return " and ".join(part for part in re.split(r"[^\w]+|_|\bvs\b", label) if part)
+
+
+def cue_text(cue: Mark) -> str:
+    """An evidence row in words; most texts name the cue already."""
+    if not cue.text or cue.text == cue.label:
+        return cue.label
+    return cue.text if cue.label.lower() in cue.text.lower() else f"{cue.label}: {cue.text}"
+
+
+def foremost_cues(cues: Sequence[Mark], limit: int) -> list[Mark]:
+    """At most `limit` evidence rows in order of time: the strongest of each of `limit` equal stretches."""
+    if len(cues) > limit:
+        first, last = min(m.start for m in cues), max(m.start for m in cues)
+        best: dict[int, Mark] = {}
+        for cue in cues:
+            slot = int((cue.start - first) / max(last - first, 1e-9) * (limit - 1))
+            if slot not in best or abs(cue.score) > abs(best[slot].score):
+                best[slot] = cue
+        cues = list(best.values())
+    return sorted(cues, key=lambda m: m.start)
+
+
+def conflict_runs(view: View) -> list[tuple[Person | None, Run]]:
+    """Stretches of disagreement per person and pair of sources, in order of time; the score is their mean (bits)."""
+    groups: dict[tuple[int, str], list[Mark]] = {}
+    for mark in view.conflicts:
+        groups.setdefault((view.person_of(mark), mark.label), []).append(mark)
+    found = [
+        (view.people[who] if who >= 0 else None, run)
+        for (who, _), marks in groups.items()
+        for run in merge([Run(m.start, m.end, m.label, m.score) for m in marks])
+    ]
+    return sorted(found, key=lambda pair: pair[1].start)
+
+
+def in_words(share: Mapping[str, float], most: int = 3) -> str:
+    """`neutral 46 %, happiness 31 %`: the largest shares, uncertain left out."""
+    named = [(label, part) for label, part in share.items() if label != UNCERTAIN and part >= 0.005][:most]
+    return ", ".join(f"{label} {part:.0%}" for label, part in named)
+
+
+def key_facts(view: View) -> list[str]:
+    """The main findings of a file as plain sentences (not escaped)."""
+    facts = []
+    for person in view.people:
+        runs = decision_runs(person)
+        if not runs:
+            continue
+        share = shares(runs)
+        doubt = share.get(UNCERTAIN, 0.0)
+        said = in_words(share)
+        who = person.name
+        if view.kind == "image":
+            best = max(runs, key=lambda r: r.score)
+            hedge = "too uncertain to name; closest is" if best.uncertain else "most likely"
+            facts.append(f"{who}: {hedge} {best.label} ({best.score:.0%}).")
+        elif said:
+            left = f"; {doubt:.0%} left open as uncertain" if doubt >= 0.005 else ""
+            facts.append(f"{who}: perceived expression is {said} of the {_unit(view)}{left}.")
+        else:
+            facts.append(f"{who}: no stretch was clear enough to name an emotion.")
+    facts += _affect_facts(view)
+    split = conflict_runs(view)
+    foremost = sorted(split, key=lambda pair: -pair[1].score * max(pair[1].end - pair[1].start, 1e-3))[:3]
+    for whose, run in sorted(foremost, key=lambda pair: pair[1].start):
+        who = f" for {whose.name}" if whose else ""
+        where = f" at {place(view, run.start, run.end)}" if view.kind != "image" else ""
+        facts.append(f"{sources_of(run.label).capitalize()} disagree{who}{where} ({run.score:.2f} of 1 bit).")
+    if len(split) > 3:
+        facts.append(f"{len(split) - 3} more stretches where sources disagree are marked below.")
+    return facts
+
+
+def _unit(view: View) -> str:
+    return "time" if view.timed else "texts"
+
+
+def _affect_facts(view: View) -> list[str]:
+    facts = []
+    for person in view.people:
+        curve = person.main_affect
+        if curve is None or "valence" not in curve.labels:
+            continue
+        values = curve.scores[:, curve.labels.index("valence")]
+        if not np.isfinite(values).any():
+            continue
+        what = "evoked valence" if curve.perspective == "evoked" else "perceived valence"
+        if len(values) == 1:
+            facts.append(f"{person.name}: {what} {signed(values[0])} on a scale from −1 to +1.")
+        elif np.nanmax(values) - np.nanmin(values) > 0.1:
+            best, worst = int(np.nanargmax(values)), int(np.nanargmin(values))
+            facts.append(
+                f"{person.name}: {what} is highest at {place(view, curve.start[best])} and lowest at "
+                f"{place(view, curve.start[worst])}."
+            )
+    return facts
+
+
+def summary(timeline: Timeline) -> list[dict[str, Any]]:
+    """One row per file and person: `file, who, seconds, mostly, uncertain, valence, arousal, conflicts, note`.
+
+    `mostly` names the largest shares of the decided time; `uncertain` is the share left open (0…1, None when there is
+    nothing to decide); `valence`/`arousal` are means on [-1, 1] or None; `conflicts` counts stretches. A file without
+    any result keeps one row whose `note` says why.
+    """
+    return [row for view in views(timeline) for row in summary_rows(view)]
+
+
+def summary_rows(view: View) -> list[dict[str, Any]]:
+    """The rows of `summary` for one file."""
+    split = conflict_runs(view)
+    note = "; ".join([*warnings_of(view.info), *(f"{k}: {v}".rstrip(": ") for k, v in missing(view.info).items())])
+    rows = []
+    for person in view.people or (Person("–"),):
+        runs = decision_runs(person)
+        share = shares(runs)
+        rows.append(
+            {
+                "file": view.file,
+                "who": person.name,
+                "seconds": sum(r.end - r.start for r in runs) if view.timed else None,
+                "mostly": in_words(share, 2) or (UNCERTAIN if runs else ""),
+                "uncertain": share.get(UNCERTAIN, 0.0) if runs else None,
+                "valence": _mean(person, "valence"),
+                "arousal": _mean(person, "arousal"),
+                "conflicts": sum(who is person for who, _ in split),
+                "note": note,
+            }
+        )
+    return rows
+
+
+def _mean(person: Person, name: str) -> float | None:
+    curve = person.main_affect
+    if curve is None or name not in curve.labels:
+        return None
+    values = curve.scores[:, curve.labels.index(name)]
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None
+
+
+def terminal(timeline: Timeline) -> RenderableType:
+    """The summary as a rich table."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="Perceived expression", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    for name in ("who", "mostly"):
+        table.add_column(name)
+    for name in ("unsure", "valence", "arousal", "splits"):
+        table.add_column(name, justify="right", no_wrap=True)
+    last = None
+    for row in summary(timeline):
+        # Text objects, because file names and speakers may hold what rich would read as markup.
+        cells: Sequence[str] = (
+            row["file"] if row["file"] != last else "",
+            row["who"],
+            row["mostly"] or "–",
+            "–" if row["uncertain"] is None else f"{row['uncertain']:.0%}",
+            "–" if row["valence"] is None else signed(row["valence"]),
+            "–" if row["arousal"] is None else signed(row["arousal"]),
+            str(row["conflicts"] or "–"),
+        )
+        table.add_row(*(Text(cell) for cell in cells))
+        last = row["file"]
+    return table
