@@ -128,9 +128,13 @@ class Corpus:
             yield index, image_from(self.files.read(refs[index]), refs[index])
 
     def frames(self, index: int) -> list[np.ndarray]:
-        """The pictures of an item published as a folder of frames (`media` ends in `/`), in order of their names."""
-        folder = self.media(index)
-        refs = [r for r in self.files.inside(folder) if self.files.suffix(r) in IMAGE_SUFFIXES]
+        """The pictures of an item published as a folder of frames, in order of their names.
+
+        The folder is the row's `meta:sequence`, or its `media` where that ends in `/`.
+        """
+        columns = self.table.column_names
+        folder = self.table["meta:sequence"][index].as_py() if "meta:sequence" in columns else self.media(index)
+        refs = [r for r in self.files.inside(folder or "") if self.files.suffix(r) in IMAGE_SUFFIXES]
         return [image_from(self.files.read(ref), ref) for ref in refs]
 
     @contextmanager

@@ -218,9 +218,17 @@ class Files:
         """References of the files directly in a folder (its reference ends in `/`), sorted by name."""
         return sorted(self._by_folder.get(folder, ()))
 
-    def all_folders(self) -> list[str]:
-        """References of the folders that hold files directly; each ends in `/`."""
-        return list(self._by_folder)
+    @cached_property
+    def _folders_by_name(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for folder, refs in self._by_folder.items():
+            if folder.endswith("/"):
+                found.setdefault(self.folders(refs[0])[0].lower(), []).append(folder)
+        return found
+
+    def folders_named(self, name: str) -> list[str]:
+        """References of folders of that name which hold files directly; each ends in `/`."""
+        return self._folders_by_name.get(name.lower(), [])
 
     @staticmethod
     def suffix(ref: str) -> str:
