@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,4 +171,21 @@ def test_texts_without_times(tmp_path: Path) -> None:
         page.until(f"{DRAWN} >= 1")
         page.run("document.querySelectorAll('.turn [data-seek]')[1].click()")
         assert page.run("document.querySelector('.inspector .at').innerText") == "no. 2 “second”"
+        assert page.complaints == []
+
+
+def test_times_seek_the_recording_beside_the_report(make: Callable[..., Timeline], tmp_path: Path) -> None:
+    recording = tmp_path / "a talk #1.wav"
+    with wave.open(str(recording), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(8000)
+        file.writeframes(bytes(8000 * 60))
+    whole = make(str(recording))
+    info = whole.meta["files"][str(recording)] | {"kind": "audio"}
+    timeline = Timeline(whole.table, dict(whole.meta) | {"files": {str(recording): info}})
+    with opened(report.save(timeline, tmp_path / "a.html"), tmp_path / "profile") as page:
+        page.until("document.querySelector('audio').readyState >= 1")
+        page.run("document.querySelectorAll('.turn [data-seek]')[3].click()")
+        page.until("Math.abs(document.querySelector('audio').currentTime - 16) < 0.1")
         assert page.complaints == []

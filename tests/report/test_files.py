@@ -101,7 +101,7 @@ def test_unknown_suffix_is_refused(conversation: Timeline, tmp_path: Path) -> No
         report.save(conversation, tmp_path / "x")
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".json", ".vtt", ".eaf", ".TextGrid"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".json", ".vtt", ".eaf", ".TextGrid", ".html"])
 def test_unwritable_target_is_one_clear_error(conversation: Timeline, tmp_path: Path, suffix: str) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(AffectusError, match="cannot be written") as caught:

@@ -66,7 +66,9 @@ def _person(view: View, person: Person, split: Sequence[Run], limit: int) -> str
 
 
 def _initial(person: Person) -> str:
-    letter = (person.speaker or "·").strip()[:1] or "·"
+    letter = person.speaker.strip()[:1] or (str(person.track) if person.track >= 0 else "")
+    if not letter:
+        return ""
     return f'<span class="thumb letter" aria-hidden="true">{esc(letter.upper())}</span>'
 
 

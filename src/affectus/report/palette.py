@@ -59,7 +59,7 @@ def contrast(one: str, two: str) -> float:
 
 def ink(background: str) -> str:
     """Black or white, whichever reads better on a background."""
-    return max("#ffffff", "#14161a", key=lambda text: contrast(text, background))
+    return max("#ffffff", "#0b0d10", key=lambda text: contrast(text, background))
 
 
 @cache

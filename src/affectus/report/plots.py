@@ -115,7 +115,7 @@ def bars_spec(view: View) -> Spec:
             continue
         names = list(reversed(strongest(curve)))
         at = [curve.labels.index(name) for name in names]
-        mean, low, high = (np.nanmean(grid[:, at], axis=0) for grid in (curve.scores, curve.low, curve.high))
+        mean, low, high = (grid[0, at] for grid in (curve.scores, curve.low, curve.high))
         error: Spec = {"type": "data", "symmetric": False, "array": high - mean, "arrayminus": mean - low}
         error["visible"] = bool(np.isfinite(high).any())
         colours = [f"@{family(name)}" for name in names]
@@ -241,6 +241,8 @@ def _area(view: View, curve: Curve, label: str, share: np.ndarray) -> Spec:
     token = f"@{family(label)}"
     trace: Spec = {"type": "scatter", "mode": "lines", "x": _middle(view, curve), "y": _f4(share), "name": label}
     trace |= {"stackgroup": "share", "fillcolor": token, "line": {"width": 0.5, "color": "@surface"}}
+    if not view.timed:
+        trace["line"]["shape"] = "hvh"
     return trace | {"hovertemplate": "%{y:.0%}"}
 
 
@@ -251,11 +253,13 @@ def _band(
     at = curve.labels.index(label)
     x, axis = _middle(view, curve), f"y{number if number > 1 else ''}"
     low, mean, high = (_f4(grid[:, at]) for grid in (curve.low, curve.scores, curve.high))
-    mode = "lines+markers" if len(x) < 4 or not view.timed else "lines"
+    mode = "lines+markers" if len(x) < 4 else "lines"
     base: Spec = {"type": "scatter", "x": x, "yaxis": axis}
     line: Spec = base | {"mode": mode, "y": mean, "name": label, "line": {"color": token, "width": 2, "dash": dash}}
     line["marker"] = {"color": token, "size": 6}
     line["hovertemplate"] = f"%{{y{form}}}"
+    if not view.timed:
+        return [_steps(line, low, mean, high)]
     if not np.isfinite(low).any():
         if form != ":.0%":
             return [line]
@@ -266,6 +270,15 @@ def _band(
         line["hovertemplate"] = f"%{{y{form}}} (%{{customdata[0]{form}}} to %{{customdata[1]{form}}})"
     around: Spec = base | {"mode": "none", "hoverinfo": "skip", "fill": "toself", "fillcolor": f"{token}/band"}
     return [around | _outline(x, low, high), line]
+
+
+def _steps(line: Spec, low: np.ndarray, mean: np.ndarray, high: np.ndarray) -> Spec:
+    """A curve over texts: nothing lies between two texts, so it goes in steps, with bounds as error bars."""
+    line |= {"line": line["line"] | {"shape": "hvh"}, "fill": "tozeroy", "fillcolor": f"{line['line']['color']}/band"}
+    if np.isfinite(low).any():
+        line["error_y"] = {"type": "data", "array": high - mean, "arrayminus": mean - low, "symmetric": False}
+        line["error_y"] |= {"thickness": 1, "width": 2, "color": line["line"]["color"]}
+    return line
 
 
 def _outline(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> Spec:

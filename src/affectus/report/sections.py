@@ -140,7 +140,10 @@ def _path_text(person: Person) -> str:
     affect = person.main_affect
     if affect is None:
         return ""
-    means = [f"mean {n} {signed(float(np.nanmean(affect.scores[:, i])))}" for i, n in enumerate(affect.labels)]
+    known = np.isfinite(affect.scores).any(axis=0)
+    means = [
+        f"mean {n} {signed(float(np.nanmean(affect.scores[:, i])))}" for i, n in enumerate(affect.labels) if known[i]
+    ]
     return esc(f"Valence and arousal of {person.name}: {', '.join(means)}")
 
 
@@ -215,24 +218,25 @@ def _transcript(view: View) -> str:
     if not view.turns:
         return ""
     items = "".join(_turn(view, turn, found) for turn, found in zip(view.turns, turn_runs(view), strict=True))
+    title = "Transcript" if view.timed else "Texts"
     return (
-        '<section class="card"><h3>Transcript</h3><ol class="turns" tabindex="0" aria-label="Transcript">'
-        f"{items}</ol></section>\n"
+        f'<section class="card"><h3>{title}</h3><ol class="turns" tabindex="0" aria-label="{title}">{items}'
+        f"</ol></section>\n"
     )
 
 
 def _turn(view: View, turn: Mark, found: Mapping[str, Run]) -> str:
     source, run = next(iter(found.items()), ("", None))
     chip = f'<span class="chip">{esc(run.label)} {percent(run.score)}</span>' if run else ""
-    rest = " · ".join(f"{TITLES.get(s, s)}: {esc(r.label)} {percent(r.score)}" for s, r in [*found.items()][1:])
+    named = [f"{TITLES.get(s, s)}: {esc(r.label)} {percent(r.score)}" for s, r in [*found.items()][1:]]
+    rest = " · ".join([esc(TITLES.get(source, source)), *named]) if run else ""
     when = esc(place(view, turn.start))
     link = f'<button type="button" class="time" data-seek="{turn.start:.3f}" aria-label="Go to {when}">{when}</button>'
     speaker = f'<b dir="auto">{esc(turn.speaker)}</b>' if turn.speaker else ""
-    named = f" <small>{TITLES.get(source, source)}</small>" if run else ""
     return (
         f'<li class="turn e-{family(run.label) if run else "other"}" data-s="{turn.start:.3f}" data-e="{turn.end:.3f}">'
         f'{link}<div>{speaker}<p dir="auto">{_marked(view, turn)}</p>'
-        f'<div class="said">{chip}{named}{f" <small>{rest}</small>" if rest else ""}</div></div></li>\n'
+        f'<div class="said">{chip} <small>{rest}</small></div></div></li>\n'
     )
 
 
