@@ -1,0 +1,56 @@
+"""What a picture evokes in a viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from affectus.features.colour import colour_vector
+from affectus.models.package import open_model
+from affectus.types import Prediction
+
+
+class SceneModel:
+    """Evoked valence and arousal in [-1, 1] with a 95 % predictive interval for RGB pictures."""
+
+    def __init__(self, folder: Path) -> None:
+        self.card, self._session = open_model(folder)
+        self.size = int(self.card.inputs["size"])
+
+    def prepare(self, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Pixels (n, 3, size, size) in [0, 255] and colour attributes (n, c)."""
+        pixels = [
+            cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
+            for image in images
+        ]
+        return {
+            "pixels": np.asarray(pixels, np.float32),
+            "colours": np.stack([colour_vector(image) for image in images]).astype(np.float32),
+        }
+
+    def outputs(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Mean and standard deviation (n, 2, 2): [valence, arousal] × [mean, deviation]."""
+        rows = [self._session.run(None, self.prepare([image]))[0][0] for image in images]
+        return np.stack(rows) if rows else np.empty((0, 2, 2), np.float32)
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        """One prediction per picture: `scores` are valence and arousal, `low`/`high` bound them."""
+        factor = float(self.card.calibration["interval_factor"])
+        predictions = []
+        for mean, deviation in self.outputs(images).transpose(0, 2, 1):
+            low, high = np.clip(mean - factor * deviation, -1, 1), np.clip(mean + factor * deviation, -1, 1)
+            predictions.append(
+                Prediction(
+                    "va",
+                    ("valence", "arousal"),
+                    np.clip(mean, -1, 1),
+                    self.card.perspective,
+                    low,
+                    high,
+                    {"valence": float(mean[0]), "arousal": float(mean[1])},
+                )
+            )
+        return predictions

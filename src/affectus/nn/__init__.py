@@ -1,0 +1,1 @@
+"""Torch parts that systems and embedded models are composed of."""

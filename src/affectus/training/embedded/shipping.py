@@ -1,0 +1,102 @@
+"""What every embedded model goes through after training: calibration, a card, hashes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from affectus.metrics import confusion, ece, nll
+from affectus.models.package import file_hash
+from affectus.types import Card
+
+#: Licence and origin of every corpus the embedded models learn from, as stated by its publisher.
+CORPUS_FACTS: dict[str, dict[str, str]] = {
+    "ferplus": {
+        "title": "FER2013 images with FER+ votes",
+        "licence": "labels MIT; images ICML 2013 challenge, research",
+        "citation": "Barsoum et al., ICMI 2016; Goodfellow et al., ICONIP 2013",
+    },
+    "ravdess": {
+        "title": "RAVDESS speech, actors 1-18",
+        "licence": "CC BY-NC-SA 4.0",
+        "citation": "Livingstone & Russo, PLoS ONE 2018",
+    },
+    "goemotions": {
+        "title": "GoEmotions",
+        "licence": "Apache-2.0 / CC BY 4.0",
+        "citation": "Demszky et al., ACL 2020",
+    },
+    "emobank": {"title": "EmoBank", "licence": "CC BY-SA 4.0", "citation": "Buechel & Hahn, EACL 2017"},
+    "oasis": {
+        "title": "OASIS images",
+        "licence": "open-access image set, cite the authors",
+        "citation": "Kurdi, Lozano & Banaji, Behavior Research Methods 2017",
+    },
+}
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Row-wise softmax of logits (n, K) divided by a temperature."""
+    scaled = logits / temperature
+    scaled = np.exp(scaled - scaled.max(1, keepdims=True))
+    return scaled / scaled.sum(1, keepdims=True)
+
+
+def best_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
+    """Temperature in [0.2, 5] with the lowest NLL (Guo et al., ICML 2017), found on a refined grid."""
+    grid = np.geomspace(0.2, 5, 49)
+    for _ in range(2):
+        losses = [nll(truth, softmax(logits, t)) for t in grid]
+        best = int(np.argmin(losses))
+        grid = np.geomspace(grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)], 41)
+    return float(grid[int(np.argmin([nll(truth, softmax(logits, t)) for t in grid]))])
+
+
+def calibration_record(
+    logits: np.ndarray, calibrated: np.ndarray, truth: np.ndarray, temperature: float
+) -> dict[str, Any]:
+    """ECE and NLL before and after temperature scaling, on rows that did not choose the temperature."""
+    plain = softmax(logits)
+    return {
+        "temperature": round(temperature, 4),
+        "ece_before": round(ece(truth, plain), 5),
+        "ece_after": round(ece(truth, calibrated), 5),
+        "nll_before": round(nll(truth, plain), 5),
+        "nll_after": round(nll(truth, calibrated), 5),
+    }
+
+
+def confusion_table(truth: np.ndarray, guess: np.ndarray, classes: int) -> list[list[int]]:
+    """Rows: true class, columns: predicted class, both in the order of the card's labels."""
+    return np.asarray(confusion(truth, guess, labels=list(range(classes)))).astype(int).tolist()
+
+
+def measure_speed(call: Callable[[Sequence[Any]], Any], items: Sequence[Any], seconds: float = 3.0) -> float:
+    """Items per second of a model call, after one warm-up call."""
+    call(items)
+    started, done = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        call(items)
+        done += len(items)
+    return round(done / (time.perf_counter() - started), 1)
+
+
+def write_package(folder: Path, card: Mapping[str, Any], log: Path | None = None) -> Card:
+    """Write `card.json` with the hashes of all model files; keep the training log beside it."""
+    files = {
+        p.name: file_hash(p)
+        for p in sorted(folder.iterdir())
+        if p.suffix in (".onnx", ".json") and p.name not in ("card.json", "result.json")
+    }
+    made = Card(**{**card, "files": files})
+    made.write(folder / "card.json")
+    (folder / "result.json").write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
+    if log is not None and log.exists():
+        (folder / "training-log.jsonl").write_text(log.read_text(encoding="utf-8"), encoding="utf-8")
+    return made

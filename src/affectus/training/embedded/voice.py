@@ -1,0 +1,162 @@
+"""Vocal expression: the lower blocks of a speech recogniser's encoder, fine-tuned on RAVDESS speech.
+
+log-mel (B, 80, T) → Whisper trunk → learned mix of its states → attentive mean and deviation over time
+→ 8 class logits and one arousal value in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from affectus.features.mel import log_mel_whisper
+from affectus.metrics import accuracy, ccc, ece, macro_f1, nll, uar
+from affectus.nn.augment import mixup
+from affectus.nn.whisper import AttentivePooling, WhisperTrunk
+from affectus.training.phase import Phase
+from affectus.training.speech_augment import SpeechAugment
+from affectus.training.task import Task
+
+LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+RATE = 16000
+
+
+class VoiceNet(nn.Module):
+    """Trunk, state mix, pooling and two heads; returns (B, 9): 8 logits, then arousal."""
+
+    def __init__(self, trunk: WhisperTrunk | None = None, hidden: int = 192, dropout: float = 0.3) -> None:
+        super().__init__()
+        self.trunk = trunk or WhisperTrunk()
+        self.mix = nn.Parameter(torch.zeros(len(self.trunk.blocks) + 1))
+        self.norm = nn.LayerNorm(self.trunk.width)
+        self.pool = AttentivePooling(self.trunk.width)
+        self.body = nn.Sequential(
+            nn.LayerNorm(2 * self.trunk.width),
+            nn.Dropout(dropout),
+            nn.Linear(2 * self.trunk.width, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+        )
+        self.classes, self.arousal = nn.Linear(hidden, len(LABELS)), nn.Linear(hidden, 1)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        states = self.trunk(mel)
+        mixed = torch.stack([w * s for w, s in zip(self.mix.softmax(0), states, strict=True)]).sum(0)
+        features = self.body(self.pool(self.norm(mixed)))
+        return torch.cat([self.classes(features), self.arousal(features).tanh()], 1)
+
+
+@dataclass(frozen=True)
+class VoiceData:
+    """Waveforms (float32, 16 kHz), class indices in the order of `LABELS`, arousal in [-1, 1] and speaker ids."""
+
+    audio: Sequence[np.ndarray]
+    label: np.ndarray
+    arousal: np.ndarray
+    speaker: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> VoiceData:
+        return VoiceData([self.audio[i] for i in rows], self.label[rows], self.arousal[rows], self.speaker[rows])
+
+
+class VoiceTask(Task):
+    """Fine-tunes `VoiceNet` on random crops; validates on whole clips."""
+
+    select = "epoch"  # the number of epochs is fixed in advance: nothing is chosen on the validation speakers
+
+    def __init__(
+        self, train: VoiceData, validation: VoiceData, model: VoiceNet | None = None, split: str = "held-out speakers"
+    ) -> None:
+        self.model = model or VoiceNet()
+        self.train, self.validation, self.validation_split = train, validation, split
+        self.augment = SpeechAugment()
+        self.mels = [log_mel_whisper(audio) for audio in validation.audio]
+
+    def loader(self, phase: Phase, seed: int) -> DataLoader:
+        rng = np.random.default_rng(seed)
+
+        def collate(rows: list[int]) -> dict[str, Tensor]:
+            frames = int(rng.integers(180, 320))  # 1.8 … 3.2 s, one length per batch so that no padding is needed
+            mels = [self._crop(log_mel_whisper(self.augment(self.train.audio[i], rng)), frames, rng) for i in rows]
+            return {
+                "mel": torch.from_numpy(np.stack(mels)),
+                "label": torch.from_numpy(self.train.label[rows]).long(),
+                "arousal": torch.from_numpy(self.train.arousal[rows]).float(),
+            }
+
+        return DataLoader(
+            range(len(self.train.label)),  # type: ignore[arg-type]
+            batch_size=phase.batch_size,
+            shuffle=True,
+            drop_last=len(self.train.label) > phase.batch_size,
+            collate_fn=collate,
+            generator=torch.Generator().manual_seed(seed),
+        )
+
+    @staticmethod
+    def _crop(mel: np.ndarray, frames: int, rng: np.random.Generator) -> np.ndarray:
+        if mel.shape[1] < frames:
+            mel = np.pad(mel, ((0, 0), (0, frames - mel.shape[1])), mode="edge")
+        start = int(rng.integers(0, mel.shape[1] - frames + 1))
+        return mel[:, start : start + frames]
+
+    def losses(self, model: nn.Module, batch: Mapping[str, Tensor], phase: Phase) -> dict[str, Tensor]:
+        mel = mask_spectrogram(batch["mel"], phase.options.get("mask", 0.0))
+        targets = nn.functional.one_hot(batch["label"], len(LABELS)).float()
+        targets = torch.cat([targets, batch["arousal"][:, None]], 1)
+        mel, targets = mixup(mel, targets, phase.options.get("mixup", 0.0))
+        smoothing = phase.options.get("smoothing", 0.0)
+        classes = targets[:, :-1] * (1 - smoothing) + smoothing / len(LABELS)
+        output = model(mel).float()
+        return {
+            "classes": -(classes * output[:, :-1].log_softmax(1)).sum(1).mean(),
+            "arousal": phase.options.get("arousal", 0.5) * (output[:, -1] - targets[:, -1]).pow(2).mean(),
+        }
+
+    def outputs(self, model: nn.Module, mels: Sequence[np.ndarray]) -> np.ndarray:
+        """Logits and arousal (n, 9) of whole clips, one by one because their lengths differ."""
+        with torch.no_grad():
+            rows = [model(torch.from_numpy(mel)[None])[0].float() for mel in mels]
+        return torch.stack(rows).numpy()
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        if not self.mels:
+            return {}
+        output = torch.from_numpy(self.outputs(model, self.mels))
+        probabilities = output[:, :-1].softmax(1).numpy()
+        truth, guess = self.validation.label, probabilities.argmax(1)
+        return {
+            "uar": uar(truth, guess),
+            "accuracy": accuracy(truth, guess),
+            "macro_f1": macro_f1(truth, guess),
+            "ece": ece(truth, probabilities),
+            "nll": nll(truth, probabilities),
+            "ccc_arousal": ccc(self.validation.arousal, output[:, -1].numpy()),
+        }
+
+    def depth(self, name: str) -> int:
+        """Heads 0, then the trunk blocks counted from the top, then the convolutions."""
+        if not name.startswith("trunk."):
+            return 0
+        count = len(self.model.trunk.blocks)  # type: ignore[attr-defined]
+        return count - int(name.split(".")[2]) if name.startswith("trunk.blocks.") else count + 1
+
+
+def mask_spectrogram(mel: Tensor, strength: float) -> Tensor:
+    """Blank one random band of up to 24 mels and one stretch of up to a fifth of the time per clip (SpecAugment)."""
+    if strength <= 0:
+        return mel
+    batch, bands, frames = mel.shape
+    fill = mel.mean((1, 2), keepdim=True)
+    for size, largest, view in ((bands, 24, (batch, bands, 1)), (frames, frames // 5, (batch, 1, frames))):
+        width = torch.rand(batch, 1) * largest * strength
+        start = torch.rand(batch, 1) * (size - width)
+        index = torch.arange(size)[None]
+        inside = ((index >= start) & (index < start + width)).view(view)
+        mel = torch.where(inside, fill, mel)
+    return mel

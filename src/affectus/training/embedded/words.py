@@ -1,0 +1,192 @@
+"""Emotion in sentences: a small sentence encoder fine-tuned on GoEmotions (28 labels) and EmoBank (VAD) together.
+
+token ids (B, L) → MiniLM → [CLS ; mean over tokens] → 28 logits (independent) and valence, arousal, dominance in [-1, 1].
+Each row carries the labels of its own corpus only; the other head is masked for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+
+from affectus.metrics import pcc
+from affectus.metrics.multilabel import multilabel_f1
+from affectus.training.phase import Phase
+from affectus.training.task import Task
+
+VAD = ("valence", "arousal", "dominance")
+
+
+class WordsNet(nn.Module):
+    """Any BERT-like encoder plus heads; returns (B, labels + 3): logits, then valence, arousal, dominance."""
+
+    def __init__(self, encoder: nn.Module, width: int, labels: int = 28, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.body = nn.Sequential(nn.Linear(2 * width, width), nn.GELU())
+        self.labels, self.vad = nn.Linear(width, labels), nn.Linear(width, len(VAD))
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, L, D)
+        weight = mask[..., None].to(hidden.dtype)
+        mean = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+        features = self.body(self.dropout(torch.cat([hidden[:, 0], mean], 1)))
+        features = self.dropout(features)
+        return torch.cat([self.labels(features), self.vad(features).tanh()], 1)
+
+
+@dataclass(frozen=True)
+class WordsData:
+    """Token ids per text, label matrix (n, 28) with NaN rows where unknown, VAD (n, 3) in [-1, 1] with NaN rows."""
+
+    ids: Sequence[Sequence[int]]
+    labels: np.ndarray
+    vad: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> WordsData:
+        return WordsData([self.ids[i] for i in rows], self.labels[rows], self.vad[rows])
+
+    def __add__(self, other: WordsData) -> WordsData:
+        return WordsData(
+            [*self.ids, *other.ids], np.concatenate([self.labels, other.labels]), np.concatenate([self.vad, other.vad])
+        )
+
+
+class LengthBuckets(Sampler[list[int]]):
+    """Batches of texts of similar length in random order, so that little time goes into padding."""
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, pool: int = 50) -> None:
+        self.lengths, self.batch_size, self.seed, self.pool = np.asarray(lengths), batch_size, seed, pool
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        rng = np.random.default_rng(self.seed)
+        order = rng.permutation(len(self.lengths))
+        batches: list[list[int]] = []
+        for start in range(0, len(order), self.batch_size * self.pool):
+            part = order[start : start + self.batch_size * self.pool]
+            part = part[np.argsort(self.lengths[part], kind="stable")]
+            batches += [part[i : i + self.batch_size].tolist() for i in range(0, len(part), self.batch_size)]
+        yield from (batches[i] for i in rng.permutation(len(batches)))
+
+
+@dataclass
+class WordsTask(Task):
+    """Fine-tunes `WordsNet`; validates macro-F1 (thresholds fitted on half of the validation rows, scored on the other
+    half, and the reverse) and Pearson r per dimension."""
+
+    model: nn.Module
+    train: WordsData
+    validation: WordsData
+    validation_split: str = "held-out part of train"
+    select: str = "score"
+    layers: int = 6
+    positive: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        known = self.train.labels[~np.isnan(self.train.labels[:, 0])]
+        self.positive = known.mean(0) if len(known) else np.zeros(self.train.labels.shape[1])
+
+    def loader(self, phase: Phase, seed: int) -> DataLoader:
+        data: Any = range(len(self.train.ids))
+        buckets = LengthBuckets([len(i) for i in self.train.ids], phase.batch_size, seed)
+        return DataLoader(data, batch_sampler=buckets, collate_fn=lambda rows: collate(self.train, rows))
+
+    def losses(self, model: nn.Module, batch: Mapping[str, Tensor], phase: Phase) -> dict[str, Tensor]:
+        output = model(batch["ids"], batch["mask"]).float()
+        count = batch["labels"].shape[1]
+        losses = {}
+        known = ~batch["labels"][:, 0].isnan()
+        if known.any():
+            targets = batch["labels"][known]
+            smoothing = phase.options.get("smoothing", 0.0)
+            targets = targets * (1 - smoothing) + smoothing * torch.from_numpy(self.positive).to(targets)
+            bce = nn.functional.binary_cross_entropy_with_logits(output[known, :count], targets, reduction="none")
+            losses["labels"] = bce.sum(1).mean()
+        rated = ~batch["vad"][:, 0].isnan()
+        if rated.any():
+            error = output[rated, count:] - batch["vad"][rated]
+            losses["vad"] = phase.options.get("vad", 10.0) * error.pow(2).mean()
+        return losses
+
+    def outputs(self, model: nn.Module, data: WordsData, batch: int = 64) -> np.ndarray:
+        """Probabilities (n, 28) and VAD (n, 3), in the order of the rows."""
+        order = np.argsort([len(i) for i in data.ids], kind="stable")
+        result: np.ndarray | None = None
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            part = collate(data, rows.tolist())
+            with torch.no_grad():
+                output = model(part["ids"], part["mask"]).float()
+            count = data.labels.shape[1]
+            values = torch.cat([output[:, :count].sigmoid(), output[:, count:]], 1).numpy()
+            result = np.empty((len(order), values.shape[1]), np.float32) if result is None else result
+            result[rows] = values
+        assert result is not None
+        return result
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        output = self.outputs(model, self.validation)
+        count = self.validation.labels.shape[1]
+        metrics: dict[str, float] = {}
+        known = np.flatnonzero(~np.isnan(self.validation.labels[:, 0]))
+        truth, scores = self.validation.labels[known].astype(int), output[known, :count]
+        halves = np.arange(len(known)) % 2
+        f1 = []
+        for half in (0, 1):
+            cut = best_thresholds(truth[halves != half], scores[halves != half])
+            f1.append(multilabel_f1(truth[halves == half], (scores[halves == half] >= cut).astype(int)))
+        metrics["macro_f1"] = float(np.mean(f1))
+        rated = np.flatnonzero(~np.isnan(self.validation.vad[:, 0]))
+        for i, name in enumerate(VAD):
+            metrics[f"pcc_{name}"] = pcc(self.validation.vad[rated, i], output[rated, count + i])
+        metrics["score"] = metrics["macro_f1"] + 0.5 * float(np.mean([metrics[f"pcc_{name}"] for name in VAD]))
+        return metrics
+
+    def depth(self, name: str) -> int:
+        """Heads 0, encoder layers from the top, embeddings last."""
+        if not name.startswith("encoder."):
+            return 0
+        if ".layer." in name:
+            return self.layers - int(name.split(".layer.")[1].split(".")[0])
+        return self.layers + 1 if "embeddings" in name else 0
+
+
+def collate(data: WordsData, rows: Sequence[int]) -> dict[str, Tensor]:
+    """Pad token ids with zeros to the longest of the batch; padding is masked out of attention and pooling."""
+    length = max(len(data.ids[i]) for i in rows)
+    ids = np.zeros((len(rows), length), np.int64)
+    mask = np.zeros((len(rows), length), np.int64)
+    for place, i in enumerate(rows):
+        ids[place, : len(data.ids[i])] = data.ids[i]
+        mask[place, : len(data.ids[i])] = 1
+    return {
+        "ids": torch.from_numpy(ids),
+        "mask": torch.from_numpy(mask),
+        "labels": torch.from_numpy(data.labels[list(rows)]).float(),
+        "vad": torch.from_numpy(data.vad[list(rows)]).float(),
+    }
+
+
+def best_thresholds(truth: np.ndarray, scores: np.ndarray, smooth: float = 5.0) -> np.ndarray:
+    """Per label the threshold with the best F1 on the given rows.
+
+    The F1 is damped by `smooth` pseudo-errors so that rare labels do not pick a lucky extreme.
+    """
+    grid = np.linspace(0.02, 0.9, 89)
+    best = np.full(truth.shape[1], 0.5)
+    for label in range(truth.shape[1]):
+        guess = scores[:, label, None] >= grid
+        hits = (truth[:, label, None] & guess).sum(0)
+        f1 = 2 * hits / (truth[:, label].sum() + guess.sum(0) + smooth)
+        best[label] = grid[int(np.argmax(f1))]
+    return best

@@ -1,0 +1,92 @@
+"""From a trained module to the shipped ONNX file: export, shrink, prove equality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def export_onnx(
+    model: nn.Module,
+    example: Mapping[str, Tensor],
+    output: str,
+    dynamic: Mapping[str, Mapping[int, str]],
+    path: Path,
+    opset: int = 17,
+) -> None:
+    """Write `model(**example)` as ONNX; `dynamic` names the free axes of every input and of the output."""
+    model.eval()
+    torch.onnx.export(
+        model,
+        tuple(example.values()),
+        str(path),
+        input_names=list(example),
+        output_names=[output],
+        dynamic_axes={name: dict(axes) for name, axes in dynamic.items()},
+        opset_version=opset,
+        dynamo=False,
+    )
+
+
+def halve_weights(path: Path, smallest: int = 256) -> None:
+    """Store float32 weights as float16 behind a Cast, in place.
+
+    ONNX Runtime folds the casts when it loads the file, so it computes in float32 at full speed; only the file shrinks.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(str(path))
+    graph = model.graph
+    casts = []
+    for item in list(graph.initializer):
+        values = numpy_helper.to_array(item)
+        if item.data_type != TensorProto.FLOAT or values.size < smallest or np.abs(values).max() > 6e4:
+            continue
+        name = item.name
+        half = numpy_helper.from_array(values.astype(np.float16), f"{name}_half")
+        graph.initializer.remove(item)
+        graph.initializer.append(half)
+        casts.append(helper.make_node("Cast", [half.name], [name], name=f"{name}_cast", to=TensorProto.FLOAT))
+    for node in reversed(casts):
+        graph.node.insert(0, node)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def quantise_weights(path: Path, leave: Sequence[str] = ()) -> None:
+    """Quantise matrix products and embeddings to int8 per channel, in place; nodes named in `leave` stay float32."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    partial = path.with_suffix(".int8")
+    quantize_dynamic(
+        str(path),
+        str(partial),
+        per_channel=True,
+        reduce_range=False,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+        nodes_to_exclude=list(leave),
+        extra_options={"MatMulConstBOnly": True},
+    )
+    partial.replace(path)
+
+
+def largest_difference(model: nn.Module, path: Path, batches: Sequence[Mapping[str, Tensor]]) -> float:
+    """Largest absolute difference between the module and the file over the given inputs."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for batch in batches:
+        with torch.no_grad():
+            wanted = model(*batch.values()).numpy()
+        found = session.run(None, {name: value.numpy() for name, value in batch.items()})[0]
+        worst = max(worst, float(np.abs(wanted - found).max()))
+    return worst

@@ -1,0 +1,34 @@
+"""What one stretch of training does, declared by a system or a recipe and executed by `training.loop`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training.
+
+    `train` names the parameters that learn (regular expressions matched from the start of the name; empty = all),
+    `freeze` those that do not; `rates` multiplies the learning rate of matching parameters (first match wins).
+    `layer_decay` < 1 lowers the rate by that factor per depth as told by the task's `depth(name)`.
+    `ema` > 0 keeps an exponential moving average of the weights, which is then what is validated and kept.
+    """
+
+    name: str
+    epochs: int
+    lr: float
+    batch_size: int
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    final_lr: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    train: tuple[str, ...] = ()
+    freeze: tuple[str, ...] = ()
+    rates: dict[str, float] = field(default_factory=dict)
+    layer_decay: float = 1.0
+    ema: float = 0.0
+    clip: float = 1.0
+    accumulate: int = 1
+    options: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,60 @@
+"""Recipes: everything that makes a training run, in one YAML file."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from affectus.errors import ConfigError
+from affectus.training.phase import Phase
+
+
+class Recipe(BaseModel):
+    """One training run.
+
+    `model` names what is trained, `corpora` what it learns from (name → what of it), `phases` how (fields of `Phase`),
+    `options` settings of that model, `expected` the numbers the run gave when it was recorded and its cost.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    model: str
+    title: str
+    version: str = "1"
+    corpora: dict[str, str]
+    seed: int = 0
+    precision: Literal["no", "bf16"] = "no"
+    phases: list[Phase]
+    options: dict[str, Any] = Field(default_factory=dict)
+    expected: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("phases", mode="before")
+    @classmethod
+    def _phases(cls, value: Any) -> list[Phase]:
+        known = {f.name for f in fields(Phase)}
+        phases = []
+        for entry in value:
+            if unknown := set(entry) - known:
+                raise ValueError(f"unknown phase settings {sorted(unknown)}; known are {sorted(known)}")
+            tuples = {k: tuple(v) for k, v in entry.items() if isinstance(v, list)}
+            phases.append(Phase(**{**entry, **tuples}))
+        return phases
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Parse and check a recipe; raises ConfigError naming the file and the first wrong setting."""
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Recipe.model_validate(record)
+    except FileNotFoundError as error:
+        raise ConfigError(path, "does not exist", "see the recipes/ folder") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(path, f"is not valid YAML: {str(error).splitlines()[0]}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "recipe"
+        raise ConfigError(path, f"{place}: {first['msg']}") from error

@@ -1,0 +1,35 @@
+"""`affectus train RECIPE`: from a recipe and corpus folders to a model package or trained weights."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from affectus import corpora
+from affectus.errors import ConfigError, CorpusError
+from affectus.training.recipe import read_recipe
+from affectus.types import Card
+
+EMBEDDED = ("face", "voice", "words", "scene")
+
+
+def train(recipe: Path, roots: dict[str, Path], out: Path) -> Card:
+    """Run a recipe; `roots` gives the folder (or archive) of every corpus it names. Resumes a run cut off in `out`.
+
+    Raises ConfigError for a wrong recipe or a missing root and CorpusError when a corpus has errors.
+    """
+    plan = read_recipe(recipe)
+    if plan.model not in EMBEDDED:
+        raise ConfigError(recipe, f"trains {plan.model!r}, which is not known", f"choose one of {', '.join(EMBEDDED)}")
+    for name in plan.corpora:
+        if name not in roots:
+            raise ConfigError(name, "has no folder", f"pass --root {name}=DIR")
+        errors = [problem for problem in corpora.check(name, roots[name]) if problem.level == "error"]
+        if errors:
+            raise CorpusError(
+                roots[name],
+                f"{len(errors)} problems in {name}, first: {errors[0]}",
+                f"affectus corpora check {name} DIR",
+            )
+    module = import_module(f"affectus.training.embedded.{plan.model}_run")
+    return module.run(plan, roots, out)
