@@ -116,7 +116,7 @@ def test_accessible_names(conversation: Timeline, tmp_path: Path) -> None:
     assert '<html lang="en">' in source
     assert len(reader.named("h1")) == 1
     assert all(a.get("alt") for a in reader.named("img"))
-    strips = [a for _, a in reader.elements if a.get("role") == "img"]
+    strips = [a for _, a in reader.elements if a.get("role") in ("img", "slider")]
     assert len(strips) >= 10
     assert all(a.get("aria-label") for a in strips)
     assert any("uncertain 19%" in a["aria-label"] for a in strips)
@@ -223,6 +223,20 @@ def test_numbers_that_are_none_do_no_harm(tmp_path: Path) -> None:
     assert "a.wav" in reader.text
     assert report.summary(timeline)
     assert report.figure(timeline) is not None
+
+
+def test_thousands_of_texts_and_endless_ones_are_cut(tmp_path: Path) -> None:
+    base = {"file": "a.csv", "source": "words", "start": math.nan, "end": math.nan}
+    rows: list[dict[str, Any]] = []
+    for i in range(4000):
+        text = "x" * 1_000_000 if i == 0 else f"text {i} rude"
+        rows.append(base | {"frame": i, "space": "transcript", "text": text})
+        rows.append(base | {"frame": i, "space": "s", "label": "joy", "score": 0.5})
+        rows.append(base | {"frame": i, "space": "evidence", "label": "word", "score": 1.0, "text": "rude"})
+    reader, source = read(Timeline.from_rows(rows, {"files": {"a.csv": {"kind": "table"}}}), tmp_path)
+    assert "1,000 more stand in the data files only" in reader.text
+    assert len(reader.named("mark")) == 2999
+    assert len(source) < 5_000_000
 
 
 def test_cards_may_be_objects(tmp_path: Path) -> None:

@@ -87,7 +87,8 @@ def _strip(view: View, title: str, size: str, runs: Sequence[Run]) -> str:
         )
     said = f"{title}: {_spoken(view, runs, size)}"
     return (
-        f'<div class="row {size}"><span class="src">{esc(title)}</span><div class="strip" tabindex="0" role="img" '
+        f'<div class="row {size}"><span class="src">{esc(title)}</span><div class="strip" tabindex="0" role="slider" '
+        f'aria-valuemin="0" aria-valuemax="{view.duration:.2f}" aria-valuenow="0" '
         f'data-source="{esc(title)}" aria-label="{esc(said)}"><div class="inner">{"".join(pieces)}</div></div></div>'
     )
 

@@ -101,5 +101,6 @@ def css() -> str:
         f":root{{{block('light')}}}\n"
         f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{block('dark')}}}}}\n"
         f":root[data-theme=dark]{{{block('dark')}}}\n"
-        f"@media print{{:root,:root[data-theme=dark]{{{block('light')}}}}}\n{classes}\n"
+        # Thrice the same selector: it must win over both rules above.
+        f"@media print{{:root:root:root{{{block('light')}}}}}\n{classes}\n"
     )

@@ -174,6 +174,11 @@
     hold(time, seek) {
       this.held = time;
       this.show(time);
+      for (const strip of $$(".strip[tabindex]", this.element)) {
+        strip.setAttribute("aria-valuenow", time.toFixed(2));
+        const label = this.pieceAt(strip, time)?.textContent ?? "nothing";
+        strip.setAttribute("aria-valuetext", `${clock(time, this.timed)} ${label}`);
+      }
       if (seek && this.media && this.timed) this.media.currentTime = time;
       const now = $(".turn.now", this.element);
       if (now) now.parentElement.scrollTop = now.offsetTop - 80;
@@ -208,16 +213,20 @@
       plot.waiting = setTimeout(() => Plotly.relayout(plot, { shapes: [shape] }), 30);
     }
 
+    pieceAt(strip, time) {
+      return $$("i", strip).find((i) => {
+        const [start, end] = i.dataset.s.split(",");
+        return time >= Number(start) && time < Number(end);
+      });
+    }
+
     inspect(time) {
       const blocks = [];
       for (const [number, person] of $$(".person:not(.axis)", this.lanes).entries()) {
         const block = make("div");
         const lines = [];
         for (const strip of $$(".strip", person)) {
-          const piece = $$("i", strip).find((i) => {
-            const [start, end] = i.dataset.s.split(",");
-            return time >= Number(start) && time < Number(end);
-          });
+          const piece = this.pieceAt(strip, time);
           if (!piece) continue;
           const [, , score, low, high] = piece.dataset.s.split(",").map((v) => v === "" ? NaN : Number(v));
           const clash = piece.classList.contains("clash");
@@ -319,6 +328,13 @@
   const redraw = () => shown.forEach((file) => { if (file.drawn.size) file.draw(); });
   const refresh = () => shown.forEach((file) => { if (file.lanes?.clientWidth) file.ticks(); });
   addEventListener("resize", refresh);
+  // Paper is white: plots are drawn again in the light colours for it.
+  let theme;
+  addEventListener("beforeprint", () => { theme = root.dataset.theme; root.dataset.theme = "light"; redraw(); });
+  addEventListener("afterprint", () => {
+    if (theme) root.dataset.theme = theme; else delete root.dataset.theme;
+    redraw();
+  });
   $$("details.file").forEach((element) => element.addEventListener("toggle", refresh));
   refresh();
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ from affectus.report.facts import (
 from affectus.report.lanes import TITLES, lanes, legend
 from affectus.report.markup import Pool, esc, media_tag, percent, script_json, thumbnail
 from affectus.report.palette import family, ordered
-from affectus.report.runs import Run, turn_runs
+from affectus.report.runs import UNCERTAIN, Run, turn_runs
 from affectus.report.view import Mark, Person, View
 
-#: Rows behind explanations, and cues, that a page shows per file.
-ROWS_SHOWN, CUES_SHOWN = 300, 400
+#: Rows behind explanations, cues, and turns, that a page shows per file.
+ROWS_SHOWN, CUES_SHOWN, TURNS_SHOWN = 300, 400, 3000
+#: Characters of one turn that a page shows.
+TEXT_SHOWN = 5000
 
 
 def file_section(view: View, key: str, folder: Path, rows: Mapping[int, Mapping[str, Any]], detail: float) -> str:
@@ -46,7 +49,11 @@ def file_section(view: View, key: str, folder: Path, rows: Mapping[int, Mapping[
         parts.append(_pictured(view))
     elif view.people:
         parts += [_timeline(view, round(400 * detail)), _curves(view, key, detail)]
-    parts += [_transcript(view), _disagreements(view), _explanations(view, key, rows)]
+    parts += [
+        _transcript(view, max(200, round(TURNS_SHOWN * detail))),
+        _disagreements(view),
+        _explanations(view, key, rows),
+    ]
     return "".join(parts)
 
 
@@ -182,7 +189,9 @@ def _pictured(view: View) -> str:
         uri = thumbnail(view, person.track)
         picture = f'<img class="portrait" src="{uri}" alt="{esc(person.name)}">' if uri else ""
         bars = "".join(_bars(c, person) for c in (*person.curves, *person.affect))
-        blocks.append(f'<div class="pictured">{picture}<div><h4 dir="auto">{esc(person.name)}</h4>{bars}</div></div>')
+        doubt = "left uncertain, no label stands out" if any(m.label == UNCERTAIN for m in person.decisions) else ""
+        name = f'<h4 dir="auto">{esc(person.name)} <small>{doubt}</small></h4>'
+        blocks.append(f'<div class="pictured">{picture}<div>{name}{bars}</div></div>')
     return f'<section class="card"><h3>What the picture shows</h3>{"".join(blocks)}</section>\n' if blocks else ""
 
 
@@ -214,18 +223,26 @@ def _bars(curve: Any, person: Person) -> str:
     return f'<table class="bars"><caption>{esc(title)}</caption><tbody>{"".join(rows)}</tbody></table>'
 
 
-def _transcript(view: View) -> str:
+def _transcript(view: View, limit: int) -> str:
     if not view.turns:
         return ""
-    items = "".join(_turn(view, turn, found) for turn, found in zip(view.turns, turn_runs(view), strict=True))
+    shown = list(zip(view.turns, turn_runs(view), strict=True))[:limit]
+    cues = [cue for cue in view.evidence if cue.source == "words"]
+    starts = [cue.start for cue in cues]
+    items = []
+    for turn, found in shown:
+        near = cues[bisect_left(starts, turn.start - 0.01) : bisect_left(starts, turn.end)]
+        items.append(_turn(view, turn, found, {word for cue in near for word in (cue.text, cue.label)}))
     title = "Transcript" if view.timed else "Texts"
+    rest = len(view.turns) - len(shown)
+    more = f'<p class="hint">{rest:,} more stand in the data files only.</p>' if rest else ""
     return (
-        f'<section class="card"><h3>{title}</h3><ol class="turns" tabindex="0" aria-label="{title}">{items}'
-        f"</ol></section>\n"
+        f'<section class="card"><h3>{title}</h3><ol class="turns" tabindex="0" aria-label="{title}">'
+        f"{''.join(items)}</ol>{more}</section>\n"
     )
 
 
-def _turn(view: View, turn: Mark, found: Mapping[str, Run]) -> str:
+def _turn(view: View, turn: Mark, found: Mapping[str, Run], words: set[str]) -> str:
     source, run = next(iter(found.items()), ("", None))
     chip = f'<span class="chip">{esc(run.label)} {percent(run.score)}</span>' if run else ""
     named = [f"{TITLES.get(s, s)}: {esc(r.label)} {percent(r.score)}" for s, r in [*found.items()][1:]]
@@ -235,21 +252,20 @@ def _turn(view: View, turn: Mark, found: Mapping[str, Run]) -> str:
     speaker = f'<b dir="auto">{esc(turn.speaker)}</b>' if turn.speaker else ""
     return (
         f'<li class="turn e-{family(run.label) if run else "other"}" data-s="{turn.start:.3f}" data-e="{turn.end:.3f}">'
-        f'{link}<div>{speaker}<p dir="auto">{_marked(view, turn)}</p>'
+        f'{link}<div>{speaker}<p dir="auto">{_marked(turn.text, words)}</p>'
         f'<div class="said">{chip} <small>{rest}</small></div></div></li>\n'
     )
 
 
-def _marked(view: View, turn: Mark) -> str:
-    """The text of a turn with the words the model leaned on marked."""
-    words = set()
-    for cue in view.evidence:
-        if cue.source == "words" and cue.start < turn.end and cue.end > turn.start:
-            words |= {w for w in (cue.text, cue.label) if 0 < len(w) < 40}
+def _marked(text: str, words: set[str]) -> str:
+    """The text of a turn, the words the model leaned on underlined, cut where it is endless."""
+    if len(text) > TEXT_SHOWN:
+        text = text[:TEXT_SHOWN] + " …"
+    words = {word for word in words if 0 < len(word) < 40}
     if not words:
-        return esc(turn.text)
+        return esc(text)
     pattern = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-    pieces = re.split(rf"(?<!\w)({pattern})(?!\w)", turn.text)
+    pieces = re.split(rf"(?<!\w)({pattern})(?!\w)", text)
     return "".join(f"<mark>{esc(piece)}</mark>" if i % 2 else esc(piece) for i, piece in enumerate(pieces))
 
 
