@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,6 +22,8 @@ TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
 TEXT_SUFFIXES = frozenset({".txt", ".md", ".markdown"})
 #: What a folder is searched for; a file named explicitly is taken whatever it is called.
 KNOWN_SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES | IMAGE_SUFFIXES | SUBTITLE_SUFFIXES | TABLE_SUFFIXES | TEXT_SUFFIXES
+
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z]{2,4})?")
 
 #: A folder that holds a file of this name was written by an analysis and is never searched for inputs.
 OUTPUT_MARKER = ".affectus-output"
@@ -73,9 +76,7 @@ def _sidecar_rank(media: Path, subtitle: Path) -> int | None:
     if name == media.name:
         return 1
     tag = name[len(media.stem) + 1 :]
-    if name.startswith(media.stem + ".") and 2 <= len(tag) <= 8 and tag.replace("-", "").isalpha():
-        return 2
-    return None
+    return 2 if name.startswith(media.stem + ".") and _LANGUAGE.fullmatch(tag) else None
 
 
 def find_media(paths: Iterable[str | Path] | str | Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -130,7 +131,7 @@ def _text_kind(path: Path, head: bytes) -> Kind:
         return "subtitles"
     if suffix in files.SUBTITLE_SUFFIXES:
         return "subtitles"
-    if suffix in files.TABLE_SUFFIXES or text.startswith(('{"', "[{")):
+    if suffix in files.TABLE_SUFFIXES or suffix == ".json" or re.match(r'(?:\[\s*)?\{\s*"', text):
         return "table"
     return "text"
 

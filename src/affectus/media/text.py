@@ -14,10 +14,11 @@ MAX_CHARACTERS = 400
 
 # Ends of sentences: Latin marks need a space after them; CJK marks do not; then Arabic, Urdu, Devanagari, Armenian,
 # Ethiopic, Burmese and Khmer marks. Closing quotes and brackets belong to the sentence.
+# The looks behind and the possessive repeats keep the search linear in a megabyte of full stops.
 _END = re.compile(
-    r"(?P<latin>[.!?…‽]+)(?P<quote>[\"'”’»)\]}]*)(?=\s)"
-    r"|[؟۔।॥։።။។]+[\"'”’»)\]]*(?=\s)"
-    r"|[。！？｡]+[」』”’）】》]*"
+    r"(?<![.!?…‽])(?P<latin>[.!?…‽]++)(?P<quote>[\"'”’»)\]}]*+)(?=\s)"
+    r"|(?<![؟۔।॥։።။។])[؟۔।॥։።။។]++[\"'”’»)\]]*+(?=\s)"
+    r"|[。！？｡]++[」』”’）】》]*+"
 )
 _ABBREVIATION_LIST = (
     "mr mrs ms dr prof st sr sra srta dra jr vs no nr vol fig figs eq ca approx dept est inc ltd co corp gen col capt "
