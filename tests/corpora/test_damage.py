@@ -78,7 +78,7 @@ CASES = [
 def test_check_names_the_damage(
     shared_data: Path, tmp_path: Path, name: str, folder: str, file: str, damage: Callable[[Path], None], named: str
 ) -> None:
-    if name in ("ferplus", "ravdess", "oasis"):
+    if file.endswith((".tar", ".gz")):
         root = tmp_path / "copy"
         root.mkdir()
         shutil.copyfile(shared_data / folder / file, root / file)
@@ -96,9 +96,8 @@ def test_a_list_cut_at_a_line_end_shows_in_the_counts(shared_data: Path, tmp_pat
     root = _copy(shared_data / "goemotions", tmp_path / "copy")
     whole = (root / "dev.tsv").read_bytes().splitlines(keepends=True)
     (root / "dev.tsv").write_bytes(b"".join(whole[:-7]))
-    assert [str(p) for p in corpora.check("goemotions", root)] == [
-        "goemotions: valid holds 5419 items, published are 5426"
-    ]
+    problems = [str(p) for p in corpora.check("goemotions", root, decode=False)]
+    assert problems == ["goemotions: valid holds 5419 items, published are 5426"]
 
 
 @pytest.mark.corpus

@@ -75,7 +75,7 @@ def test_emorynlp_counts(shared_data: Path) -> None:
 )
 def test_split_sizes(shared_data: Path, name: str, folder: str, counts: dict[str, int]) -> None:
     assert Counter(s for s in corpora.load(name, shared_data / folder).column("split") if s) == counts
-    assert corpora.check(name, shared_data / folder) == []
+    assert corpora.check(name, shared_data / folder, decode=False) == []
 
 
 def test_warriner_has_words_without_a_split(shared_data: Path) -> None:

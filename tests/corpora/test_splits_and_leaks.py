@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectus import corpora
-from affectus.corpora.leaks import content_hashes, leak_check, plain_text
+from affectus.corpora.leaks import compare, content_hashes, leak_check, plain_text
 from affectus.corpora.splits import group_folds, group_split, linked_groups, official_folds
 from affectus.errors import CorpusError
 
@@ -127,3 +127,84 @@ def test_ferplus_validation_repeats_training_pictures(shared_data: Path) -> None
     assert np.array_equal(faces.image(ids.index(train)), faces.image(ids.index(test)))
     hashes = content_hashes(faces.files, faces.column("media")[:100])
     assert len(hashes) == 100
+
+
+def test_the_same_row_on_both_sides() -> None:
+    assert [leak.kind for leak in leak_check(_table([None, None]), [0, 1], [1])] == ["id"]
+
+
+def test_check_reports_what_the_official_parts_share(tmp_path: Path) -> None:
+    corpora.write_tiny("fi", tmp_path / "fi")
+    picture = tmp_path / "fi" / "train" / "awe" / "awe_0001.jpg"
+    (tmp_path / "fi" / "test" / "awe" / "awe_0002.jpg").write_bytes(picture.read_bytes())
+    problems = [str(p) for p in corpora.check("fi", tmp_path / "fi")]
+    assert len(problems) == 1
+    assert (
+        "test: 1 test items (11.1%) share media with training: train/awe/awe_0001.jpg = test/awe/awe_0002.jpg"
+        in problems[0]
+    )
+    corpora.write_tiny("ravdess", tmp_path / "ravdess")
+    assert corpora.check("ravdess", tmp_path / "ravdess") == []
+
+
+@pytest.mark.corpus
+def test_ov_merd_lies_inside_its_extension(shared_data: Path, tmp_path: Path) -> None:
+    """The 532 clips of OV-MERD+ contain the 332 of OV-MERD; rebuilt here by adding clips to the real list."""
+    small = corpora.load("ov_merd", shared_data / "open_vocabulary" / "mer2024")
+    rows = zip(small.column("id"), small.column("labels:openset"), strict=True)
+    lines = [f'{name},"{words}"' for name, words in rows] + [f"samplenew_{k:08d},\"['happy']\"" for k in range(200)]
+    (tmp_path / "ovmerdplus.csv").write_text("\n".join(["name,openset", *lines]), encoding="utf-8")
+    large = corpora.load("ov_merd", tmp_path)
+    assert len(large) == 532
+    kinds = {leak.kind: leak for leak in compare(large, small)}
+    assert kinds["id"].count == 332
+    assert kinds["id"].share == 1.0
+
+
+def test_random_folds_over_frames_of_ckplus_leak_people(tmp_path: Path) -> None:
+    for k, label in enumerate(("anger", "fear", "happy", "surprise")):
+        for frame in (18, 19, 20):
+            path = tmp_path / "CK+48" / label / f"S{10 + k:03d}_00{k}_000000{frame}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_png(frame + 30 * k))
+    frames = corpora.load("ckplus", tmp_path)
+    assert len(frames) == 12
+    order = np.random.default_rng(0).permutation(12)
+    assert {leak.kind for leak in leak_check(frames, order[:8], order[8:])} >= {"group:subject"}
+    for fold in group_folds(frames.table, "subject", 2):
+        rest = np.setdiff1d(np.arange(12), fold)
+        assert leak_check(frames, rest, fold, media=False) == []
+
+
+def _png(seed: int) -> bytes:
+    import cv2
+
+    return cv2.imencode(".png", np.random.default_rng(seed).integers(0, 255, (48, 48), np.uint8))[1].tobytes()
+
+
+@pytest.mark.corpus
+def test_people_and_sentences_shared_between_parts_of_emotiontalk(shared_data: Path) -> None:
+    talk = corpora.load("emotiontalk", shared_data / "emotiontalk")
+    splits = np.array(talk.column("split"))
+    train, valid, test = (np.flatnonzero(splits == s) for s in ("train", "valid", "test"))
+    assert {leak.kind for leak in leak_check(talk, valid, test, ["speaker"], near=1)} >= {"group:speaker"}
+    kinds = {leak.kind: leak for leak in leak_check(talk, train, test, ["session", "speaker"], near=1)}
+    assert not any(kind.startswith("group:") for kind in kinds)
+
+
+def test_scripts_without_blanks() -> None:
+    base = "今天我们一起去公园散步然后回家吃晚饭看电视"
+    texts = [base, base + "！", base.replace("电视", "电影"), "对对对", "对对对。"]
+    table = _table([None] * 5).set_column(2, "text", pa.array(texts))
+    found = {leak.kind: leak for leak in leak_check(table, [0, 3], [1, 2, 4], near=0.7)}
+    assert found["text"].examples == (("0", "1"),)
+    assert found["near text"].examples == (("0", "2"),)
+
+
+@pytest.mark.corpus
+def test_dialogues_are_in_order(shared_data: Path) -> None:
+    train = corpora.load("meld", shared_data / "meld", split="train")
+    dialogues = train.dialogues()
+    assert len(dialogues) == 1038
+    turns = train.array("meta:turn")
+    assert all((np.diff(turns[rows]) > 0).all() for rows in dialogues.values())

@@ -99,6 +99,13 @@ class Corpus:
             raise CorpusError(self.files.root, f"has no split {name!r}", held)
         return self.filter(pc.fill_null(pc.equal(self.table["split"], wanted), False))
 
+    def dialogues(self) -> dict[str, np.ndarray]:
+        """Row numbers of each conversation (`group:dialogue`) in the published order of its turns."""
+        found: dict[str, list[int]] = {}
+        for row, name in enumerate(self.column("group:dialogue")):
+            found.setdefault(name, []).append(row)
+        return {name: np.asarray(rows, np.int64) for name, rows in found.items()}
+
     def media(self, index: int) -> str:
         """Media reference of a row; raises `CorpusError` where the item has no file."""
         ref = self.table["media"][index].as_py()

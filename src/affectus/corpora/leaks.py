@@ -17,6 +17,8 @@ from affectus.corpora.files import Files
 _HASHES = 64
 _BANDS = 16
 _PRIME = np.uint64((1 << 31) - 1)
+#: Kana and Han characters, written without blanks between words.
+_WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 
 
 @dataclass(frozen=True)
@@ -44,46 +46,85 @@ def leak_check(
     media: bool = True,
     near: float = 0.8,
 ) -> list[Leak]:
-    """What the test rows share with the train rows; empty when nothing does.
+    """What the test rows share with the train rows of one corpus; empty when nothing does.
 
     `groups` are the group columns to look at (all by default), `media` compares the content of files (of a `Corpus`),
-    `near` is the Jaccard similarity of word triples above which two texts of at least five words count as the same.
+    `near` is the Jaccard similarity of word triples above which two texts of at least five words count as the same
+    (1 turns this search off). Row numbers must not overlap; a row in both parts is reported as `id`.
     """
-    table = corpus.table if isinstance(corpus, Corpus) else corpus
-    ids = table["id"].to_pylist()
-    train, test = np.asarray(train, np.int64), np.asarray(test, np.int64)
-    names = [c for c in table.column_names if c.startswith("group:")]
+    if isinstance(corpus, Corpus):
+        return compare(corpus.take(train), corpus.take(test), groups, media, near)
+    parts = [corpus.take(pa.array(np.asarray(rows, np.int64))) for rows in (train, test)]
+    return _compare(parts[0], parts[1], None, groups, near)
+
+
+def compare(
+    train: Corpus, test: Corpus, groups: Sequence[str] | None = None, media: bool = True, near: float = 0.8
+) -> list[Leak]:
+    """What a test corpus shares with a training corpus, which may be another one (see `leak_check`)."""
+    hashes = _pair_hashes(train, test) if media else None
+    return _compare(train.table, test.table, hashes, groups, near)
+
+
+def _compare(
+    train: pa.Table,
+    test: pa.Table,
+    hashes: tuple[list, list] | None,
+    groups: Sequence[str] | None,
+    near: float,
+) -> list[Leak]:
+    ids = train["id"].to_pylist(), test["id"].to_pylist()
+    names = [c for c in test.column_names if c.startswith("group:") and c in train.column_names]
     if groups is not None:
         names = [c for c in names if c in groups or c.removeprefix("group:") in groups]
-    found = [_shared(name, table[name].to_pylist(), ids, train, test) for name in names]
-    if media and isinstance(corpus, Corpus):
-        refs = table["media"].to_pylist()
-        found.append(_shared("media", content_hashes(corpus.files, refs), ids, train, test))
-    texts = [None if t is None else plain_text(t) for t in table["text"].to_pylist()]
-    # one-word turns such as "Yeah." recur in any dialogue and say nothing
-    keys = [t if t and len(t.split()) >= 3 else None for t in texts]
-    found.append(_shared("text", keys, ids, train, test))
+    found = [_shared("id", ids[0], ids[1], ids)]
+    found += [_shared(name, train[name].to_pylist(), test[name].to_pylist(), ids) for name in names]
+    if hashes is not None:
+        found.append(_shared("media", *hashes, ids))
+    texts = [[None if t is None else plain_text(t) for t in part["text"].to_pylist()] for part in (train, test)]
+    # short turns such as "Yeah." recur in any dialogue and say nothing
+    keys = [[t if t and _weight(t) >= 3 else None for t in part] for part in texts]
+    found.append(_shared("text", keys[0], keys[1], ids))
     if near < 1:
-        found.append(_near_text(texts, ids, train, test, near))
+        found.append(_near_text(texts[0], texts[1], ids, near))
     return [leak for leak in found if leak is not None]
 
 
-def _shared(kind: str, keys: Sequence, ids: Sequence[str], train: np.ndarray, test: np.ndarray) -> Leak | None:
-    first = {keys[i]: int(i) for i in train[::-1] if keys[i] is not None}
-    pairs = [(ids[first[keys[i]]], ids[i]) for i in test if keys[i] is not None and keys[i] in first]
-    return Leak(kind, len(pairs), len(pairs) / max(len(test), 1), tuple(pairs[:10])) if pairs else None
+def _shared(kind: str, train: Sequence, test: Sequence, ids: tuple[list, list]) -> Leak | None:
+    first: dict[object, int] = {}
+    for row, key in enumerate(train):
+        first.setdefault(key, row)
+    first.pop(None, None)
+    pairs = [(ids[0][first[key]], ids[1][row]) for row, key in enumerate(test) if key in first]
+    return _leak(kind, pairs, len(test))
+
+
+def _leak(kind: str, pairs: list[tuple[str, str]], tested: int) -> Leak | None:
+    return Leak(kind, len(pairs), len(pairs) / max(tested, 1), tuple(pairs[:10])) if pairs else None
+
+
+def _sizes(corpus: Corpus) -> list[int | None]:
+    refs = corpus.table["media"].to_pylist()
+    return [None if r is None or r.endswith("/") else corpus.files.size(r) for r in refs]
+
+
+def _pair_hashes(train: Corpus, test: Corpus) -> tuple[list[bytes | None], list[bytes | None]]:
+    """Content hashes of both parts; only files of a size that occurs in both are read."""
+    sizes = _sizes(train), _sizes(test)
+    both = set(sizes[0]) & set(sizes[1]) - {None}
+    hashed = []
+    for corpus, lengths in zip((train, test), sizes, strict=True):
+        refs = corpus.table["media"].to_pylist()
+        picked = [r if length in both else None for r, length in zip(refs, lengths, strict=True)]
+        hashed.append(content_hashes(corpus.files, picked))
+    return hashed[0], hashed[1]
 
 
 def content_hashes(files: Files, refs: Sequence[str | None]) -> list[bytes | None]:
-    """Hash of the bytes of each file, None where there is none; files whose size is unique are not read."""
-    sizes = [None if r is None or r.endswith("/") else files.size(r) for r in refs]
-    seen: dict[int, int] = {}
-    for size in sizes:
-        if size is not None:
-            seen[size] = seen.get(size, 0) + 1
+    """Hash of the bytes of each file, None where there is no reference or it is a folder."""
     return [
-        hashlib.blake2b(files.read(ref), digest_size=16).digest() if ref and size and seen[size] > 1 else None
-        for ref, size in zip(refs, sizes, strict=True)
+        None if ref is None or ref.endswith("/") else hashlib.blake2b(files.read(ref), digest_size=16).digest()
+        for ref in refs
     ]
 
 
@@ -93,46 +134,47 @@ def plain_text(text: str) -> str:
     return re.sub(r"[\W_]+", " ", folded).strip()
 
 
+def _weight(text: str) -> float:
+    """Length in words; in scripts without blanks, three characters count as a word."""
+    return len(_WIDE.sub(" ", text).split()) + len(_WIDE.findall(text)) / 3
+
+
 def _shingles(text: str) -> np.ndarray:
-    words = text.split()
-    if len(words) < 5:
+    words = _WIDE.sub(r" \g<0> ", text).split()
+    if _weight(text) < 5:
         return np.zeros(0, np.uint64)
     parts = {" ".join(words[i : i + 3]) for i in range(len(words) - 2)}
-    return np.asarray([int.from_bytes(hashlib.blake2b(p.encode(), digest_size=4).digest()) for p in parts], np.uint64)
+    numbers = [int.from_bytes(hashlib.blake2b(p.encode(), digest_size=4).digest()) for p in parts]
+    return np.unique(np.asarray(numbers, np.uint64))
 
 
 def _near_text(
-    texts: Sequence[str | None], ids: Sequence[str], train: np.ndarray, test: np.ndarray, near: float
+    train: Sequence[str | None], test: Sequence[str | None], ids: tuple[list, list], near: float
 ) -> Leak | None:
     """Pairs by min-hash bands (Broder 1997), confirmed by the exact Jaccard similarity of word triples."""
     random = np.random.default_rng(0)
     factor = random.integers(1, int(_PRIME), _HASHES).astype(np.uint64)
     shift = random.integers(0, int(_PRIME), _HASHES).astype(np.uint64)
-    sets: dict[int, np.ndarray] = {}
-    bands: list[dict[bytes, list[int]]] = [{} for _ in range(_BANDS)]
-
-    def signature(row: int) -> np.ndarray | None:
-        text = texts[row]
-        parts = _shingles(text) if text else np.zeros(0, np.uint64)
-        if not len(parts):
-            return None
-        sets[row] = np.unique(parts)
-        return ((parts[:, None] % _PRIME * factor + shift) % _PRIME).min(0)
-
     width = _HASHES // _BANDS
-    for row in train:
-        if (mine := signature(int(row))) is not None:
-            for k in range(_BANDS):
-                bands[k].setdefault(mine[k * width : (k + 1) * width].tobytes(), []).append(int(row))
+
+    def keys(parts: np.ndarray) -> list[tuple[int, bytes]]:
+        least = ((parts[:, None] % _PRIME * factor + shift) % _PRIME).min(0)
+        return [(k, least[k * width : (k + 1) * width].tobytes()) for k in range(_BANDS)]
+
+    known: list[np.ndarray] = []
+    bands: dict[tuple[int, bytes], list[int]] = {}
+    for row, text in enumerate(train):
+        known.append(_shingles(text or ""))
+        if len(known[-1]):
+            for key in keys(known[-1]):
+                bands.setdefault(key, []).append(row)
     pairs = []
-    for row in test:
-        if (mine := signature(int(row))) is None:
-            continue
-        rivals = {r for k in range(_BANDS) for r in bands[k].get(mine[k * width : (k + 1) * width].tobytes(), ())[:50]}
+    for row, text in enumerate(test):
+        mine = _shingles(text or "")
+        rivals = {r for key in keys(mine) for r in bands.get(key, ())[:50]} if len(mine) else set()
         for rival in sorted(rivals):
-            both = len(np.intersect1d(sets[int(row)], sets[rival], assume_unique=True))
-            jaccard = both / (len(sets[int(row)]) + len(sets[rival]) - both)
-            if jaccard >= near and texts[rival] != texts[row]:
-                pairs.append((ids[rival], ids[row]))
+            both = len(np.intersect1d(mine, known[rival], assume_unique=True))
+            if both / (len(mine) + len(known[rival]) - both) >= near and train[rival] != text:
+                pairs.append((ids[0][rival], ids[1][row]))
                 break
-    return Leak("near text", len(pairs), len(pairs) / max(len(test), 1), tuple(pairs[:10])) if pairs else None
+    return _leak("near text", pairs, len(test))

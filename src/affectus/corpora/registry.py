@@ -10,6 +10,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,6 +19,7 @@ from affectus.corpora.base import CorpusInfo, Notes, Problem, build_table
 from affectus.corpora.corpus import Corpus
 from affectus.corpora.decode import AUDIO_SUFFIXES, IMAGE_SUFFIXES, audio_from, cut_off, image_from
 from affectus.corpora.files import Files
+from affectus.corpora.leaks import leak_check
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import AffectusError, CorpusError
 
@@ -114,7 +116,8 @@ def load(name: str, root: str | Path, split: str | None = None, strict: bool = T
 def check(name: str, root: str | Path, decode: bool = True) -> list[Problem]:
     """What is missing or malformed in a corpus folder; empty when nothing is.
 
-    `decode=False` looks at annotations and file listing only; otherwise every picture and sound file is opened too.
+    `decode=False` looks at annotations and file listing only; otherwise every picture and sound file is opened too, and
+    the official splits are searched for what they share.
     """
     module = reader(name)
     notes = Notes()
@@ -128,9 +131,35 @@ def check(name: str, root: str | Path, decode: bool = True) -> list[Problem]:
     _check_counts(table, module.INFO, notes)
     if hasattr(module, "check"):
         module.check(files, table, notes)
-    if decode:
+    if decode and table.num_rows:
         _check_media(files, table, notes)
+        _check_leaks(Corpus(module.INFO, files, table), notes)
     return notes.problems
+
+
+def _check_leaks(corpus: Corpus, notes: Notes) -> None:
+    """Note what the official parts share: the first group column, identical files, identical and similar texts.
+
+    Folds are compared by the first group column alone, as acted corpora repeat their sentences on purpose.
+    """
+    table = corpus.table
+    first = [c for c in table.column_names if c.startswith("group:")][:1]
+    splits = np.asarray(table["split"].to_pylist(), object)
+    for part in ("valid", "test"):
+        train, rows = np.flatnonzero(splits == "train"), np.flatnonzero(splits == part)
+        if len(train) and len(rows):
+            for leak in leak_check(corpus, train, rows, first):
+                notes.warn(corpus.name, 0, f"{part}: {leak}", "report scores without these items too")
+    folds = table["fold"].to_pylist()
+    shared: dict[str, set[int]] = {}
+    for name in first:
+        for key, fold in zip(table[name].to_pylist(), folds, strict=True):
+            if key is not None and fold is not None:
+                shared.setdefault(key, set()).add(fold)
+        torn = sorted(key for key, held in shared.items() if len(held) > 1)
+        if torn:
+            reason = f"{len(torn)} values of {name} are in several official folds, such as {torn[0]}"
+            notes.warn(corpus.name, 0, reason, "use splits.group_folds")
 
 
 def _check_counts(table: pa.Table, facts: CorpusInfo, notes: Notes) -> None:
