@@ -294,3 +294,10 @@ class Timeline:
         from affectus.report import save
 
         return save(self, Path(path))
+
+    @classmethod
+    def read(cls, path: str | Path) -> Timeline:
+        """Read back what `save` wrote as .parquet (exact) or .json."""
+        from affectus.report import read
+
+        return read(path)
