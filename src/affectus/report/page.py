@@ -121,10 +121,11 @@ def _overview_rows(view: View, number: int) -> str:
         )
         bar = f'<span class="shares" aria-hidden="true">{pieces}</span>' if pieces else ""
         means = "".join(f"<td>{'–' if line[k] is None else signed(line[k])}</td>" for k in ("valence", "arousal"))
+        fallback = "–" if line["valence"] is not None else line["note"] or "no result"
         unsure = "–" if line["uncertain"] is None else percent(line["uncertain"])
         rows.append(
             f'<tr><th scope="row" dir="auto">{link if i == 0 else ""}</th><td dir="auto">{esc(line["who"])}</td>'
-            f'<td class="mix">{bar}{esc(line["mostly"] or line["note"] or "no result")}</td><td>{unsure}</td>'
+            f'<td class="mix">{bar}{esc(line["mostly"] or fallback)}</td><td>{unsure}</td>'
             f"{means}<td>{line['conflicts'] or '–'}</td></tr>\n"
         )
     return "".join(rows)
