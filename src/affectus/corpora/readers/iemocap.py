@@ -16,6 +16,7 @@ from affectus.corpora.base import CorpusInfo, Notes, orders, rescale
 from affectus.corpora.files import Files
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
+from affectus.labels import space as label_space
 
 CODES = {
     "neu": "neutral", "hap": "happiness", "sad": "sadness", "ang": "anger", "sur": "surprise", "fea": "fear",
@@ -107,12 +108,10 @@ def _utterance(
 
 def _count(votes: list[float], written: str) -> None:
     """Add the categories one rater named (several are allowed) to the votes."""
-    order = {name: k for k, name in enumerate(INFO.labels["iemocap10"])}
-    spelled = {"neutral state": "neutral", "neutral": "neutral", "excited": "excited", "frustration": "frustration"}
+    known = label_space("iemocap10")
     for word in written.split(";"):
-        name = spelled.get(word.strip().lower(), word.strip().lower())
-        if name in order:
-            votes[order[name]] += 1
+        if word.strip() in known:
+            votes[known.index(word.strip())] += 1
 
 
 def write_tiny(tiny: Tiny) -> None:
