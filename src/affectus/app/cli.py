@@ -1,0 +1,253 @@
+"""The `affectus` command. Only what its help needs is imported here; each command loads its own parts when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from affectus.app.terminal import guarded
+
+app = typer.Typer(
+    name="affectus",
+    help="Perceived emotion in recordings, pictures and texts: who, when, which expression, from which evidence, how "
+    "sure. Everything runs on this machine. Expressions are perceived; inner states are not measured.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+assets_app = typer.Typer(no_args_is_help=True, help="Foreign model files: list, fetch, check.")
+corpora_app = typer.Typer(no_args_is_help=True, help="Published corpora: list, how to get one, check a folder, table.")
+app.add_typer(assets_app, name="assets")
+app.add_typer(corpora_app, name="corpora")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from affectus import __version__
+
+        print(f"affectus {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def analyze(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders to analyse.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for tables and reports, one sub-folder per input.")
+    ] = None,
+    modalities: Annotated[
+        str, typer.Option(help="Which of face, voice, words, scene, separated by commas.")
+    ] = "face,voice,words,scene",
+    transcript: Annotated[
+        Path | None,
+        typer.Option(help="What is said (srt, vtt, csv, jsonl, txt); else a side-car file, else recognised."),
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Pictures looked at per second.")] = 5.0,
+    window: Annotated[float, typer.Option(help="Seconds per fused result.")] = 1.0,
+    language: Annotated[str, typer.Option(help="auto, or a code such as en or de.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    baseline: Annotated[bool, typer.Option("--baseline", help="Correct each face by its own usual look.")] = False,
+    confidence: Annotated[float, typer.Option(help="Probability from which a label is named, else uncertain.")] = 0.45,
+    conflict: Annotated[float, typer.Option(help="Divergence (bits) from which modalities disagree.")] = 0.4,
+    formats: Annotated[
+        str, typer.Option(help="What to write: parquet, csv, html, json, vtt, eaf, textgrid.")
+    ] = "parquet,csv,html",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole timeline as one JSON document.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary; errors only.")] = False,
+) -> None:
+    """Analyse video, audio, pictures, texts, subtitles, tables, or folders of these."""
+    from affectus.app.analyze import Choice, run
+
+    choice = Choice(
+        modalities,
+        transcript,
+        fps,
+        window,
+        language,
+        device,
+        baseline,
+        confidence,
+        conflict,
+        out,
+        formats,
+        as_json,
+        quiet,
+    )
+    raise typer.Exit(run(paths, choice))
+
+
+@app.command()
+def doctor(as_json: JsonFlag = False) -> None:
+    """What works on this machine, what is missing, and the command that mends it."""
+    from affectus.app.doctor import run
+
+    raise typer.Exit(run(as_json))
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="face, voice, words or scene: the full card.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """The models that ship with the package: data, accuracy, calibration, limits."""
+    from affectus.app.catalogue import show_card, show_cards
+
+    if name is None:
+        show_cards(as_json)
+    else:
+        show_card(name, as_json)
+
+
+@assets_app.command("list")
+def assets_list(as_json: JsonFlag = False) -> None:
+    """Every foreign file, what it is for and whether it is here."""
+    from affectus.app.catalogue import list_assets
+
+    list_assets(as_json)
+
+
+@assets_app.command("get")
+def assets_get(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: what `analyze` needs.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Optional ones too (not those for training).")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch again what is here.")] = False,
+) -> None:
+    """Fetch assets so that an analysis needs no network."""
+    from affectus.app.catalogue import get_assets
+
+    raise typer.Exit(get_assets(names or [], everything, refresh))
+
+
+@assets_app.command("verify")
+def assets_verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None) -> None:
+    """Check files that are here against their pinned hashes."""
+    from affectus.app.catalogue import verify_assets
+
+    raise typer.Exit(verify_assets(names or []))
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (YAML), such as recipes/face/ferplus.yaml.")],
+    root: Annotated[list[str], typer.Option(help="Where a corpus lies: NAME=DIR, once per corpus.")],
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and the model package.")],
+) -> None:
+    """Train a model by its recipe (needs the extra `train`)."""
+    from affectus.app.research import train as run
+
+    run(recipe, root, out)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="face, voice, words, scene, or the folder of a model package.")],
+    corpus: Annotated[str, typer.Option(help="Name of a corpus, see `affectus corpora list`.")],
+    root: Annotated[Path, typer.Option(help="Its folder or archive in the published layout.")],
+    split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure a model on a corpus."""
+    from affectus.app.research import evaluate as run
+
+    run(model, corpus, root, split, as_json)
+
+
+@app.command()
+def score(
+    benchmark: Annotated[str, typer.Option(help="Name of a benchmark.")],
+    predictions: Annotated[Path, typer.Option(help="Predictions: csv, jsonl or npz in the published shape.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Label file, where the predictions do not hold the truth.")
+    ] = None,
+    variant: Annotated[str, typer.Option(help="published (bug for bug) or strict.")] = "strict",
+    as_json: JsonFlag = False,
+) -> None:
+    """Score a file of predictions by the protocol of a benchmark."""
+    from affectus.app.research import score as run
+
+    run(benchmark, predictions, labels, variant, as_json)
+
+
+@app.command()
+def scoreboard(
+    records: Annotated[list[Path], typer.Argument(help="Result records (JSON) or folders of them.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write .md or .html; else Markdown is printed.")
+    ] = None,
+) -> None:
+    """Render result records beside the published numbers."""
+    from affectus.app.research import scoreboard as run
+
+    run(records, out)
+
+
+@corpora_app.command("list")
+def corpora_list(as_json: JsonFlag = False) -> None:
+    """Corpora that can be read."""
+    from affectus.app.research import list_corpora
+
+    list_corpora(as_json)
+
+
+@corpora_app.command("info")
+def corpora_info(name: str, as_json: JsonFlag = False) -> None:
+    """Licence, size, layout of a corpus and how to obtain it."""
+    from affectus.app.research import corpus_info
+
+    corpus_info(name, as_json)
+
+
+@corpora_app.command("check")
+def corpora_check(
+    name: str,
+    root: Annotated[Path, typer.Argument(metavar="PATH")],
+    fast: Annotated[bool, typer.Option("--fast", help="Do not open every medium.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """What is missing or malformed in a folder of a corpus."""
+    from affectus.app.research import check_corpus
+
+    raise typer.Exit(check_corpus(name, root, fast, as_json))
+
+
+@corpora_app.command("table")
+def corpora_table(
+    name: str,
+    root: Annotated[Path, typer.Argument(metavar="PATH")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Parquet file to write.")],
+    split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "all",
+) -> None:
+    """Write the table of a corpus as Parquet."""
+    from affectus.app.research import corpus_table
+
+    corpus_table(name, root, out, split)
+
+
+def main() -> None:
+    """Entry point of the `affectus` command."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or pipe with another encoding must not turn an emoji in a file name into a crash.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    with guarded():
+        app()
+
+
+if __name__ == "__main__":
+    main()

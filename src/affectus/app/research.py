@@ -1,0 +1,136 @@
+"""`affectus train|evaluate|score|scoreboard|corpora`: thin wrappers over the rooms that do the work."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from affectus.app.terminal import FAILED, print_json, print_table, say
+from affectus.errors import ConfigError
+
+
+def train(recipe: Path, roots: Sequence[str], out: Path) -> None:
+    """Run a recipe; the folders of its corpora are given as NAME=DIR."""
+    if importlib.util.find_spec("torch") is None:
+        raise ConfigError("training", "needs torch, which is not installed", "pip install 'affectus[train]'")
+    folders = _folders(roots)
+    from affectus.training.run import train as run
+
+    run(recipe, folders, out)
+    print(f"model package: {out / 'model'}")
+
+
+def _folders(roots: Sequence[str]) -> dict[str, Path]:
+    found = {}
+    for entry in roots:
+        name, sign, folder = entry.partition("=")
+        if not sign or not name or not folder:
+            raise ConfigError(
+                f"--root {entry}", "is not of the form NAME=DIR", "for example --root ferplus=data/ferplus"
+            )
+        if not Path(folder).exists():
+            raise ConfigError(f"--root {entry}", "there is no such folder", "check the spelling of the path")
+        found[name] = Path(folder)
+    return found
+
+
+def evaluate(model: str, corpus: str, root: Path, split: str, as_json: bool) -> None:
+    """Measure a model on a corpus and print the result record."""
+    from affectus import evaluation
+
+    _show(evaluation.evaluate(model, corpus, root, split), as_json)
+
+
+def score(benchmark: str, predictions: Path, labels: Path | None, variant: str, as_json: bool) -> None:
+    """Score a file of predictions and print the result record."""
+    from affectus import evaluation
+
+    _show(evaluation.score(benchmark, predictions, labels=labels, variant=variant), as_json)
+
+
+def scoreboard(records: Sequence[Path], out: Path | None) -> None:
+    """Render result records as Markdown or HTML."""
+    from affectus import evaluation
+
+    text = evaluation.scoreboard(records, "html" if out and out.suffix.lower() in (".html", ".htm") else "markdown")
+    if out is None:
+        print(text)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+        print(out)
+
+
+def _show(record: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(record)
+        return
+    metrics = record["metrics"]
+    rows = [(name, f"{m['value']:.4f}", _interval(m)) for name, m in metrics.items()]
+    title = " ".join(str(record[key]) for key in ("model", "corpus", "split") if record.get(key))
+    print_table(("metric", "value", "95 % interval"), rows, f"{title}: {record['n']} items")
+
+
+def _interval(metric: Mapping[str, Any]) -> str:
+    low, high = metric.get("low"), metric.get("high")
+    return "–" if low is None or high is None else f"{low:.4f} … {high:.4f}"
+
+
+def list_corpora(as_json: bool) -> None:
+    """A row per corpus that can be read."""
+    from affectus import corpora
+
+    found = [corpora.info(name) for name in corpora.names()]
+    if as_json:
+        print_json([asdict(entry) for entry in found])
+        return
+    rows = [(c.name, c.title, ", ".join(c.modalities), c.perspective, c.size, c.licence) for c in found]
+    print_table(("corpus", "title", "modalities", "perspective", "size", "licence"), rows)
+
+
+def corpus_info(name: str, as_json: bool) -> None:
+    """All facts about one corpus."""
+    from affectus import corpora
+
+    facts = asdict(corpora.info(name))
+    if as_json:
+        print_json(facts)
+        return
+    rows = []
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            value = "; ".join(f"{k}: {', '.join(v) if isinstance(v, tuple) else v}" for k, v in value.items())
+        rows.append((key, ", ".join(value) if isinstance(value, tuple) else value))
+    print_table(("", name), [row for row in rows if row[1] not in ("", None)])
+
+
+def check_corpus(name: str, root: Path, fast: bool, as_json: bool) -> int:
+    """Problems of a corpus folder; the exit code is 1 when there is an error among them."""
+    from affectus import corpora
+
+    problems = corpora.check(name, root, decode=not fast)
+    errors = sum(problem.level == "error" for problem in problems)
+    if as_json:
+        print_json({"corpus": name, "root": str(root), "problems": [asdict(problem) for problem in problems]})
+    else:
+        for problem in problems:
+            print(problem)
+        say(f"{errors} errors, {len(problems) - errors} warnings")
+        if errors:
+            say(f"how to obtain it: {corpora.info(name).obtain}")
+    return FAILED if errors else 0
+
+
+def corpus_table(name: str, root: Path, out: Path, split: str) -> None:
+    """Write the table of a corpus as Parquet."""
+    import pyarrow.parquet as pq
+
+    from affectus import corpora
+
+    corpus = corpora.load(name, root, split)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(corpus.table, out, compression="zstd")
+    print(f"{len(corpus)} rows: {out}")
