@@ -240,3 +240,73 @@ def test_same_seed_same_files(tmp_path: Path) -> None:
     corpora.write_tiny("oasis", tmp_path / "c", seed=4)
     content = [(tmp_path / f / "images" / "Zebra 1.jpg").read_bytes() for f in "abc"]
     assert content[0] == content[1] != content[2]
+
+
+def test_mer2023_csv_and_archive_numbering(make: Make, tmp_path: Path) -> None:
+    clips = _load(make, "mer2023")
+    assert clips.media(0) == "train/sample_00000000.avi"
+    tiny = Tiny(tmp_path / "npz")
+    parts = {
+        "train_corpus": {"sample_00000001": {"emo": 1, "val": 0.5}},
+        "test1_corpus": {"sample_00000002": {"emo": 4, "val": -10}},
+    }
+    tiny.npz("label-6way.npz", parts)
+    rows = corpora.load("mer2023", tmp_path / "npz").table.to_pylist()
+    assert [(r["label:mer6"], r["split"], r["meta:part"], r["raw:valence"]) for r in rows] == [
+        ("angry", "train", "train", 0.5),
+        ("worried", "test", "MER-MULTI", None),
+    ]
+
+
+def test_word_lists_with_and_without_quotes(make: Make) -> None:
+    clips = _load(make, "mer_caption_plus")
+    assert clips.column("labels:openset")[1:3] == [["sad", "tired"], ["angry", "mad"]]
+    assert clips.column("meta:annotation") == ["machine"] * 3 + ["human"] * 2
+    assert clips.row(4)["meta:reason"] is None
+
+
+def test_referring_expressions_and_boxes(make: Make) -> None:
+    root = make("refcoco")
+    expressions = corpora.load("refcoco", root)
+    assert Counter(expressions.column("meta:part")) == {"train": 3, "val": 3, "testA": 3, "testB": 3}
+    assert Counter(expressions.column("split")) == {"train": 3, "valid": 3, "test": 6}
+    path = root / "data" / "annotations" / "refcoco-unc" / "instances.json"
+    path.write_text(path.read_text().replace("[4.0, 5.5, 20.0, 30.0]", "[4.0, 5.5, 200.0, 30.0]", 1))
+    with pytest.raises(CorpusError, match="is not within 64×64"):
+        corpora.load("refcoco", root)
+
+
+def test_artemis_escaped_names_and_histograms(make: Make, tmp_path: Path) -> None:
+    reasons = _load(make, "artemis")
+    assert all(reasons.column("media"))
+    assert reasons.row(8)["group:painting"] == "Impressionism/édouard-manet_olympia"
+    tiny = Tiny(tmp_path / "json")
+    item = {
+        "emotions": ["awe", "fear"], "explanations": ["It is vast.", "It is dark."],
+        "image_name": "Baroque/a_b.jpg", "origin_emotion_distribution": [0, 3, 0, 0, 0, 0, 1, 0, 0],
+    }  # fmt: skip
+    tiny.json("artEmisX_val.json", {"12": item})
+    row = corpora.load("artemis", tmp_path / "json").row(0)
+    assert (row["label:artemis9"], row["split"]) == ("awe", "valid")
+    assert row["dist:artemis9"][1] == 0.75
+
+
+def test_vent_groups_of_leia(make: Make) -> None:
+    posts = _load(make, "vent")
+    assert Counter(v for v in posts.column("label:leia5") if v) == dict.fromkeys(posts.labels("label:leia5"), 1)
+    assert not any("user" in writer for writer in posts.column("group:writer"))
+
+
+def test_cognimuse_median_of_traces_cut_to_the_shortest(make: Make) -> None:
+    films = _load(make, "cognimuse")
+    row = films.row(0)
+    assert (row["meta:raters"], row["meta:steps"]) == (3, 26)
+    assert row["dim:valence"] == pytest.approx(-row["dim:arousal"])
+    assert -0.1 < row["dim:valence"] < 0.4  # the middle rater's curve
+    assert films.column("fold") == [5, 6]
+
+
+def test_mer2024_tracks_share_their_clips(make: Make) -> None:
+    clips = _load(make, "mer2024")
+    assert len(clips) == 12
+    assert len(set(clips.column("group:clip"))) == 6

@@ -1,0 +1,102 @@
+"""COGNIMUSE, extended: valence and arousal evoked by twelve film excerpts, traced at 25 Hz (Malandrakis et al. 2011).
+
+`Emotion Annotation/experienced/subj{S}_{I}_{Film}.dat` (and `intended/`) hold lines `seconds valence arousal` in [-1,
+1]. One row is one film and kind; `traces` gives the median over raters per time step, cut to the shortest trace.
+Protocol: leave one film out, so `fold` is the film's number in the published order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from affectus.corpora.base import CorpusInfo, Notes
+from affectus.corpora.decode import VIDEO_SUFFIXES
+from affectus.corpora.files import Files
+from affectus.corpora.synthetic import Tiny
+from affectus.errors import CorpusError
+
+#: Film names of the annotation files and codes of the media folders, in the published order.
+FILMS = {
+    "BeautifulMind": "BMI", "LOTRReturn": "LOR", "Gladiator": "GLA", "TheDeparted": "DEP", "Crash": "CRA",
+    "Chicago": "CHI", "FindingNemo": "FNE", "AmericanBeauty": "ABE", "MDB": "MDB", "NoCountry": "NCO",
+    "Ratatouille": "RAT", "ShakespeareInLove": "SIL",
+}  # fmt: skip
+
+INFO = CorpusInfo(
+    name="cognimuse",
+    title="COGNIMUSE (extended)",
+    modalities=("video", "audio"),
+    perspective="evoked",
+    licence="research use; films are not included in full",
+    obtain="COGNIMUSE page of the National Technical University of Athens (free, no form)",
+    size="12 excerpts of half an hour",
+    layout="Emotion Annotation/experienced/subj1_1_Chicago.dat …, media in folders named year and code (2003CHI)",
+    citation="Malandrakis, Potamianos, Evangelopoulos, Zlatintsi: A supervised approach to movie emotion tracking, "
+    "ICASSP 2011",
+    units={"valence": "-1…1", "arousal": "-1…1"},
+)
+
+_NAME = re.compile(r"subj(\d+)_(\d+)_(\w+)")
+
+
+def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
+    """Columns `dim:` valence and arousal (means of the traces), `meta:` kind, raters, steps, `group:film`, `fold`."""
+    kinds = {"experienced": "evoked", "intended": "expressed"}
+    found = False
+    for kind, perspective in kinds.items():
+        for number, (film, code) in enumerate(FILMS.items(), 1):
+            refs = [r for r in files.match(f"{kind}/subj*_{film}.dat") if _NAME.fullmatch(files.stem(r))]
+            if not refs:
+                continue
+            found = True
+            steps = traces(files, refs, notes)
+            mark = "" if perspective == "evoked" else f"@{perspective}"
+            media = [r for r in files.logical if files.suffix(r) in VIDEO_SUFFIXES and code in files.logical[r]]
+            yield {
+                "id": f"{kind}/{film}",
+                "fold": number,
+                "media": media[0] if media else None,
+                "group:film": film,
+                f"dim:valence{mark}": float(steps[:, 1].mean()) if len(steps) else None,
+                f"dim:arousal{mark}": float(steps[:, 2].mean()) if len(steps) else None,
+                "meta:kind": kind,
+                "meta:raters": len(refs),
+                "meta:steps": len(steps),
+            }
+    if not found:
+        raise CorpusError(files.root, "no Emotion Annotation/experienced/subj*_*.dat", INFO.obtain)
+
+
+def traces(files: Files, refs: list[str], notes: Notes) -> np.ndarray:
+    """Median trace `(steps, 3)`: seconds, valence, arousal, over the given files, cut to the shortest."""
+    curves = []
+    for ref in refs:
+        try:
+            curve = np.array(
+                [[float(v) for v in line.split()] for line in files.text(ref).splitlines() if line.strip()]
+            )
+        except ValueError:
+            notes.error(ref, 0, "not lines of 'seconds valence arousal'", "fetch the file again")
+            continue
+        if curve.ndim != 2 or curve.shape[1] != 3 or np.abs(curve[:, 1:]).max() > 1:
+            notes.error(ref, 0, "not three columns, or values beyond [-1, 1]", "fetch the file again")
+            continue
+        curves.append(curve)
+    if not curves:
+        return np.zeros((0, 3))
+    shortest = min(len(c) for c in curves)
+    return np.median(np.stack([c[:shortest] for c in curves]), 0)
+
+
+def write_tiny(tiny: Tiny) -> None:
+    """Two films, three raters each, one second."""
+    for film in ("Chicago", "Crash"):
+        for subject in (1, 2, 3):
+            time = np.arange(25 + subject) / 25
+            curve = np.clip(0.3 * subject - 0.5 + 0.2 * np.sin(time), -1, 1)
+            lines = [f"{t:.2f} {v:.4f} {-v:.4f}" for t, v in zip(time, curve, strict=True)]
+            tiny.lines(f"Emotion Annotation/experienced/subj{subject}_1_{film}.dat", lines)

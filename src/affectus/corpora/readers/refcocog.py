@@ -1,0 +1,38 @@
+"""RefCOCOg (longer expressions): expressions that single out one object of a photograph, with its box.
+
+`data/annotations/refcocog-umd/instances.json` maps split names to records `image_id, width, height, bbox [x, y, w, h],
+expressions`. Splits: val and test of the umd split; the google split has val alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from affectus.corpora.base import CorpusInfo, Notes
+from affectus.corpora.files import Files
+from affectus.corpora.readers._refexp import read_instances, write_tiny_instances
+from affectus.corpora.synthetic import Tiny
+
+INFO = CorpusInfo(
+    name="refcocog",
+    title="RefCOCOg (longer expressions)",
+    modalities=("image", "text"),
+    perspective="expressed",
+    licence="annotations: Apache-2.0; pictures: COCO terms",
+    obtain="annotation archive of SimVG or SeqTR (free, no form); pictures: COCO train2014",
+    size="95,010 expressions for 49,822 objects",
+    layout="data/annotations/refcocog-umd/instances.json, data/images/mscoco/train2014/COCO_train2014_*.jpg",
+    citation="Yu, Poirson, Yang, Berg, Berg: Modeling context in referring expressions, ECCV 2016; Mao et al.: "
+    "Generation and comprehension of unambiguous object descriptions, CVPR 2016",
+)
+
+
+def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
+    """Columns `text` (one row per expression), `meta:` box, width, height, part, `group:image`."""
+    return read_instances(files, notes, INFO, "refcocog-*")
+
+
+def write_tiny(tiny: Tiny) -> None:
+    """Two objects per split."""
+    write_tiny_instances(tiny, "refcocog-umd")
