@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import tarfile
 import zipfile
@@ -125,3 +126,59 @@ def test_sound_is_resampled_and_cut(tmp_path: Path) -> None:
     assert len(speech.audio(0)) == 1600
     assert abs(len(speech.audio(0, rate=8000)) - 800) <= 1
     assert speech.audio(0).dtype == np.float32
+
+
+def test_a_corpus_travels_to_another_process(plain: Path, tmp_path: Path) -> None:
+    path = _pack(plain, tmp_path / "FER2013Test.tar.gz", ("FER2013Test",), "w:gz")
+    faces = corpora.load("ferplus", path)
+    again = pickle.loads(pickle.dumps(faces))
+    assert again.table.equals(faces.table)
+    assert np.array_equal(again.image(1), faces.image(1))
+
+
+def test_huge_compressed_archives_are_left_alone(plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(plain / "FER2013Test", tmp_path / "FER2013Test")
+    _pack(plain, tmp_path / "FER2013Train.tar.gz", ("FER2013Train",), "w:gz")
+    monkeypatch.setattr("affectus.corpora.files._LIMIT", 100)
+    faces = corpora.load("ferplus", tmp_path)
+    assert set(faces.column("split")) == {"test"}
+    assert "too big to be read in place" in faces.problems[0].reason
+
+
+def test_held_out_parts_with_other_items_than_anywhere_else(tmp_path: Path) -> None:
+    """Only the published names decide, never counts: parts that hold other actors, pictures, rows or splits."""
+    for name in ("ravdess", "oasis", "goemotions", "emobank"):
+        corpora.write_tiny(name, tmp_path / name)
+    for actor in (1, 2):
+        for file in sorted((tmp_path / "ravdess" / f"Actor_0{actor}").iterdir()):
+            target = (
+                tmp_path / "held" / f"Actor_{18 + actor}" / file.name.replace(f"-0{actor}.wav", f"-{18 + actor}.wav")
+            )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    with tarfile.open(tmp_path / "Audio_Speech_Actors_19-24.tar", "w") as archive:
+        archive.add(tmp_path / "held", ".")
+    speech = corpora.load("ravdess", tmp_path / "Audio_Speech_Actors_19-24.tar", split="all")
+    assert set(speech.column("speaker")) == {"actor19", "actor20"}
+    assert set(speech.column("fold")) == {5}
+
+    rows = (tmp_path / "oasis" / "OASIS.csv").read_text().splitlines()
+    (tmp_path / "oasis" / "OASIS.csv").write_text("\n".join([rows[0], *rows[4:]]))
+    with tarfile.open(tmp_path / "OASIS_test.tar", "w") as archive:
+        archive.add(tmp_path / "oasis", "")
+    pictures = corpora.load("oasis", tmp_path / "OASIS_test.tar", split="all")
+    assert pictures.column("id") == ["Angry face 2", "Zebra 1", "Zebra 2"]
+
+    for file in ("train.tsv", "dev.tsv", "labels.txt"):
+        (tmp_path / "goemotions" / file).unlink()
+    assert len(corpora.load("goemotions", tmp_path / "goemotions", split="test")) == 12
+
+    rows = (tmp_path / "emobank" / "emobank.csv").read_text().splitlines()
+    kept = [rows[0], *(row for row in rows if ",test," in row)]
+    (tmp_path / "emobank" / "emobank.csv").write_text("\n".join(kept))
+    for side in ("reader.csv", "writer.csv"):
+        (tmp_path / "emobank" / side).unlink()
+    sentences = corpora.load("emobank", tmp_path / "emobank", split="test")
+    assert len(sentences) == 4
+    with pytest.raises(CorpusError, match="has no split 'train'"):
+        corpora.load("emobank", tmp_path / "emobank", split="train")

@@ -25,6 +25,8 @@ from affectus.errors import CorpusError
 
 _SUFFIXES = (".tar.gz", ".tar.xz", ".tgz", ".tar", ".zip")
 _MARK = "::"
+#: Compressed tars are unpacked to a temporary file; bigger ones than this are left alone.
+_LIMIT = 4 << 30
 
 
 def _bare(name: str) -> str:
@@ -91,7 +93,17 @@ class Archive:
                 raise CorpusError(f"{self.path}{_MARK}{member}", f"cannot be unpacked ({error})") from None
         assert self._file is not None
         offset, size = place
-        return os.pread(self._file.fileno(), size, offset)
+        parts = []
+        while size > 0 and (part := os.pread(self._file.fileno(), size, offset)):  # at most 2 GiB arrive at once
+            parts.append(part)
+            offset, size = offset + len(part), size - len(part)
+        if size:
+            raise CorpusError(f"{self.path}{_MARK}{member}", "the archive was cut off while it was read")
+        return b"".join(parts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy in another process opens the archive anew."""
+        return open_archive, (self.path,)
 
     def order(self, member: str) -> int:
         """Position of the member in the archive (bytes), for reading in storage order."""
@@ -128,6 +140,7 @@ class Files:
         self.root = path.resolve()
         self.base = self.root.parent if self.root.is_file() else self.root
         self.archives: dict[str, Archive] = {}
+        self.skipped: list[str] = []
         self._patterns = tuple(archives)
         self.logical: dict[str, str] = {}
         for ref, logical in self._list():
@@ -156,6 +169,9 @@ class Files:
 
     def _members(self, path: Path, logical: str) -> Iterator[tuple[str, str]]:
         name = path.relative_to(self.base).as_posix()
+        if not path.name.lower().endswith((".tar", ".zip")) and path.stat().st_size > _LIMIT:
+            self.skipped.append(name)
+            return
         archive = self.archives[name] = open_archive(path)
         for member in archive.members:
             yield f"{name}{_MARK}{member}", f"{logical}{_bare(path.name)}/{member}"

@@ -56,6 +56,8 @@ def _table(module: ModuleType, files: Files, notes: Notes) -> pa.Table:
             notes.error(ref, 0, archive.damage, "fetch the archive again")
         for member in archive.escapes:
             notes.error(ref, 0, f"member {member!r} points outside the archive", "do not use this archive")
+    for ref in files.skipped:
+        notes.warn(ref, 0, "compressed archive is too big to be read in place", "unpack it, or make it a plain tar")
     try:
         table = build_table(module.read(files, notes), module.INFO)
     except csv.Error as error:
