@@ -310,3 +310,24 @@ def test_mer2024_tracks_share_their_clips(make: Make) -> None:
     clips = _load(make, "mer2024")
     assert len(clips) == 12
     assert len(set(clips.column("group:clip"))) == 6
+
+
+def test_visualness_verdicts_need_five_of_nine(make: Make) -> None:
+    sentences = _load(make, "visualness")
+    assert sentences.column("meta:verdict") == ["visual", "non-visual", "neutral", "ambiguous"]
+    assert sentences.row(0)["raw:visualness"] == pytest.approx(5.0)
+    assert sentences.column("split") == ["train", "valid", "test", "test"]
+
+
+def test_liris_accede_films_group_excerpts(make: Make) -> None:
+    excerpts = _load(make, "liris_accede")
+    assert excerpts.column("group:film") == ["Film0", "Film0", "Film1", "Film1"]
+    assert excerpts.column("meta:set") == ["0", "1", "2", "0"]
+
+
+def test_mvei_statements_and_sri_adv_questions(make: Make) -> None:
+    statements = _load(make, "mvei")
+    assert statements.column("meta:correct") == [True, False, True, False]
+    questions = _load(make, "sri_adv")
+    assert Counter(questions.column("meta:part")) == {"subjective": 4, "objective": 4}
+    assert questions.row(0)["end"] == 0.2
