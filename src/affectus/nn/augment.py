@@ -14,9 +14,9 @@ from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolat
 class ImageAugment:
     """Strengths; probabilities are per image. Images are float (B, C, H, W) in [0, 255]."""
 
-    rotation: float = 12.0  # degrees, ±
-    scale: float = 0.15  # ±, in log space
-    shift: float = 0.08  # ±, share of the side
+    rotation: float = 15.0  # degrees, ±
+    scale: float = 0.2  # ±, in log space
+    shift: float = 0.1  # ±, share of the side
     shear: float = 0.05
     flip: float = 0.5
     brightness: float = 30.0  # ±, grey levels

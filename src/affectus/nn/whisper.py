@@ -15,7 +15,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 
 
 def sinusoids(length: int, width: int, longest: float = 10_000.0) -> Tensor:
-    """Fixed position table (length, width): sines in the first half, cosines in the second (section 2.2 of the paper)."""
+    """Fixed position table (length, width): sines first, then cosines (section 2.2 of the paper)."""
     step = math.log(longest) / (width // 2 - 1)
     angles = torch.arange(length)[:, None] * torch.exp(-step * torch.arange(width // 2))[None]
     return torch.cat([angles.sin(), angles.cos()], 1)
@@ -80,7 +80,7 @@ class WhisperTrunk(nn.Module):
         own = {
             f"conv{i}.{kind}": state[f"encoder.conv{i}.{kind}"].float() for i in (1, 2) for kind in ("weight", "bias")
         }
-        for index in range(len(self.blocks)):
+        for index, _ in enumerate(self.blocks):
             for source, target in names.items():
                 for kind in ("weight", "bias"):
                     if (value := state.get(f"encoder.blocks.{index}.{source}.{kind}")) is not None:

@@ -17,7 +17,8 @@ class Recipe(BaseModel):
     """One training run.
 
     `model` names what is trained, `corpora` what it learns from (name → what of it), `phases` how (fields of `Phase`),
-    `options` settings of that model, `expected` the numbers the run gave when it was recorded and its cost.
+    `options` settings of that model, `card` the part of its model card that is known before anything is measured,
+    `expected` the numbers the run gave when it was recorded and its cost.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -30,6 +31,7 @@ class Recipe(BaseModel):
     precision: Literal["no", "bf16"] = "no"
     phases: list[Phase]
     options: dict[str, Any] = Field(default_factory=dict)
+    card: dict[str, Any] = Field(default_factory=dict)
     expected: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("phases", mode="before")

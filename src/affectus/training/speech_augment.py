@@ -46,7 +46,7 @@ def change_speed(audio: np.ndarray, factor: float) -> np.ndarray:
 
 
 def add_room(audio: np.ndarray, decay: float, wet: float, rng: np.random.Generator) -> np.ndarray:
-    """Convolve with exponentially decaying noise: `decay` is the time to fall by 60 dB (s), `wet` the reverberant share."""
+    """Convolve with exponentially decaying noise: `decay` is the time to fall by 60 dB (s)."""
     length = max(1, int(decay * 16000))
     tail = rng.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
     tail *= wet / np.sqrt((tail**2).sum())

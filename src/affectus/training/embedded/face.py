@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader
 
 from affectus.metrics import accuracy, ece, macro_f1, nll, uar
 from affectus.nn.augment import ImageAugment, mixup
+from affectus.nn.efficientnet import EfficientNetLite
+from affectus.nn.mobilenet import FaceMobileNet
 from affectus.training.phase import Phase
 from affectus.training.task import Task
 
@@ -30,11 +32,11 @@ class FaceNet(nn.Module):
     `trunk` is any module with `maps(x)` (feature maps, the last is used) and `width`; `side` enlarges the crop first.
     """
 
-    def __init__(self, trunk: nn.Module, side: int = SIDE, dropout: float = 0.3) -> None:
+    def __init__(self, trunk: FaceMobileNet | EfficientNetLite, side: int = SIDE, dropout: float = 0.3) -> None:
         super().__init__()
         self.trunk, self.side = trunk, side
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(2 * int(trunk.width), len(LABELS))  # type: ignore[call-overload]
+        self.head = nn.Linear(2 * trunk.width, len(LABELS))
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -55,7 +57,7 @@ class FaceData:
     votes: np.ndarray
 
     def targets(self) -> np.ndarray:
-        """Vote distribution over the 8 emotions (n, 8) float32; votes of a single rater are dropped when others agree."""
+        """Vote distribution over the 8 emotions (n, 8) float32; single votes are dropped when others agree."""
         emotions = self.votes[:, : len(LABELS)].astype(np.float32)
         kept = np.where(emotions > 1, emotions, 0)
         kept = np.where(kept.sum(1, keepdims=True) > 0, kept, emotions)
@@ -81,7 +83,7 @@ class FaceTask(Task):
     def __init__(
         self, train: FaceData, validation: FaceData, model: FaceNet, split: str = "held-out part of train"
     ) -> None:
-        self.model = model.to(memory_format=torch.channels_last)
+        self.model: FaceNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.train = train[np.flatnonzero(train.usable())]
         self.validation = validation[np.flatnonzero(validation.usable())]
         self.validation_split = split
@@ -105,7 +107,7 @@ class FaceTask(Task):
 
     def enter(self, phase: Phase) -> None:
         """A phase may look at the crops at another size: small first is faster."""
-        self.model.side = int(phase.options.get("side", self.model.side))  # type: ignore[arg-type]
+        self.model.side = int(phase.options.get("side", self.model.side))
 
     def losses(self, model: nn.Module, batch: Mapping[str, Tensor], phase: Phase) -> dict[str, Tensor]:
         images, targets = mixup(batch["images"], batch["targets"], phase.options.get("mixup", 0.0))
@@ -137,7 +139,7 @@ class FaceTask(Task):
         """Head 0, then one step per trunk block counted from the output."""
         if name.startswith("head"):
             return 0
-        count = len(self.model.trunk.blocks)  # type: ignore[attr-defined]
+        count = len(self.model.trunk.blocks)
         if name.startswith("trunk.blocks."):
             return count - int(name.split(".")[2])
         return count + 1

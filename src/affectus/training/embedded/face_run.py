@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from affectus import assets, corpora
 from affectus.metrics.reports import classification_report
 from affectus.models.face import FaceModel
-from affectus.nn.mobilenet import read_onnx_weights
+from affectus.nn.efficientnet import EfficientNetLite, LiteConfig
+from affectus.nn.mobilenet import FaceMobileNet, read_onnx_weights
 from affectus.training.embedded.face import LABELS, SIDE, FaceData, FaceNet, FaceTask
 from affectus.training.embedded.shipping import (
-    CORPUS_FACTS,
     best_temperature,
     calibration_record,
+    card_fields,
     confusion_table,
     measure_speed,
     softmax,
@@ -56,16 +57,30 @@ def without_copies(train: FaceData, other: FaceData) -> FaceData:
     return train[np.flatnonzero([image.tobytes() not in known for image in train.images])]
 
 
+def build(recipe: Recipe) -> FaceNet:
+    """A fresh net on the trunk the recipe names: `sface` (faces) or `lite0` (ImageNet), with published weights."""
+    torch.manual_seed(recipe.seed)
+    trunk: FaceMobileNet | EfficientNetLite
+    pretrained = recipe.options.get("pretrained", True)
+    if recipe.options.get("trunk", "lite0") == "sface":
+        trunk = FaceMobileNet()
+        if pretrained:
+            trunk.load_published(read_onnx_weights(assets.resolve("sface")))
+    else:
+        trunk = EfficientNetLite(LiteConfig.named("lite0"), drop_path=float(recipe.options.get("drop_path", 0.1)))
+        if pretrained:
+            state = torch.load(assets.resolve("efficientnet-lite0"), map_location="cpu", weights_only=True)
+            trunk.load_published(state)
+    return FaceNet(trunk, dropout=float(recipe.options.get("dropout", 0.3)))
+
+
 def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     """Train, calibrate, export, measure; the package lies in `folder/model`."""
     report = read_faces(roots["ferplus"], "valid")
     train = without_copies(read_faces(roots["ferplus"], "train"), report)
     order = np.random.default_rng(recipe.seed).permutation(len(train.images))
     held = int(recipe.options.get("held_out", 1500))
-    torch.manual_seed(recipe.seed)
-    net = FaceNet(dropout=float(recipe.options.get("dropout", 0.3)))
-    if recipe.options.get("pretrained", True):
-        net.trunk.load_published(read_onnx_weights(assets.resolve("sface")))
+    net = build(recipe)
     task = FaceTask(train[order[held:]], train[order[:held]], net)
     result = fit(task, recipe.phases, folder, recipe.seed, recipe.precision)
     net.eval()
@@ -100,57 +115,20 @@ def _write_card(
     usable = report[np.flatnonzero(report.usable())]
     truth = usable.majority()
     logits = mirrored_logits(net, usable.images)
-    fields = {
-        "name": "face",
-        "title": recipe.title,
-        "version": recipe.version,
-        "modality": "face",
-        "task": "expression of one aligned face: distribution of crowd votes over eight labels",
-        "perspective": "expressed",
-        "space": "ferplus8",
-        "labels": LABELS,
-        "dimensions": ("valence", "arousal"),
-        "inputs": {
-            "size": SIDE,
-            "colour": "grey",
-            "range": "0-255",
-            "alignment": "FER_TEMPLATE (five points, similarity)",
-            "batch": 16,
-            "mirror": "averaged inside the file",
-        },
-        "data": [{"name": "ferplus", **CORPUS_FACTS["ferplus"], "items": len(report.images)}],
-        "licence": {"code": "Apache-2.0", "weights": "Apache-2.0", "data": CORPUS_FACTS["ferplus"]["licence"]},
-        "backbone": {
-            "name": "SFace MobileNet trunk (OpenCV Zoo)",
-            "licence": "Apache-2.0",
-            "url": "opencv_zoo/face_recognition_sface",
-        },
-        "split": "FER2013Valid (public test), images whose majority vote is one of the 8 emotions; trained on FER2013Train without copies of these",
-        "selection": f"last decision by accuracy on {int(recipe.options.get('held_out', 1500))} held-out training images, temperature fitted there",
-        "limits": (
-            "Trained on web photographs found with English emotion words: posed and exaggerated expressions are over-represented.",
-            "Contempt and disgust are rare in training (under 1 %) and rarely predicted.",
-            "Valence and arousal are derived from the distribution, not measured.",
-            "Profile faces, masks and faces under 24 pixels are unreliable; error rates by age, skin tone and culture are not measured.",
-        ),
-        "recipe": "recipes/face/ferplus.yaml",
-        "baselines": {
-            "majority_accuracy": round(float(np.bincount(truth).max() / len(truth)), 4),
-            "lda_on_pixels_accuracy": 0.47,
-        },
-    }
-    write_package(package, fields)
+    write_package(package, card_fields(recipe))
     model = FaceModel(package)
     probabilities = model.probabilities(list(usable.images))
-    fields |= {
-        "n": len(truth),
-        "metrics": classification_report(truth, probabilities),
-        "calibration": calibration_record(logits, softmax(logits, temperature), truth, temperature)
-        | {"onnx_difference": difference},
-        "confusion": confusion_table(truth, probabilities.argmax(1), len(LABELS)),
-        "speed": {
+    calibration = calibration_record(logits, softmax(logits, temperature), truth, temperature)
+    fields = card_fields(
+        recipe,
+        n=len(truth),
+        metrics=classification_report(truth, probabilities),
+        calibration=calibration | {"onnx_difference": difference},
+        confusion=confusion_table(truth, probabilities.argmax(1), len(LABELS)),
+        baselines={"majority_accuracy": round(float(np.bincount(truth).max() / len(truth)), 4)},
+        speed={
             "faces_per_second": measure_speed(model.probabilities, list(usable.images[:64])),
             "training_minutes": round(seconds / 60, 1),
         },
-    }
+    )
     return write_package(package, fields, package.parent / "log.jsonl")

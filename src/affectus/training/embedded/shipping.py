@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from affectus.metrics import confusion, ece, nll
 from affectus.models.package import file_hash
+from affectus.training.recipe import Recipe
 from affectus.types import Card
 
 #: Licence and origin of every corpus the embedded models learn from, as stated by its publisher.
@@ -87,16 +86,29 @@ def measure_speed(call: Callable[[Sequence[Any]], Any], items: Sequence[Any], se
     return round(done / (time.perf_counter() - started), 1)
 
 
-def write_package(folder: Path, card: Mapping[str, Any], log: Path | None = None) -> Card:
-    """Write `card.json` with the hashes of all model files; keep the training log beside it."""
-    files = {
-        p.name: file_hash(p)
-        for p in sorted(folder.iterdir())
-        if p.suffix in (".onnx", ".json") and p.name not in ("card.json", "result.json")
+def card_fields(recipe: Recipe, **measured: Any) -> dict[str, Any]:
+    """Fields of a `Card`: the recipe's card text, what follows from it, and what was measured.
+
+    `inputs` given in `measured` are added to those of the recipe.
+    """
+    fields: dict[str, Any] = {
+        "title": recipe.title,
+        "version": recipe.version,
+        "data": [{"name": name, "part": part, **CORPUS_FACTS[name]} for name, part in recipe.corpora.items()],
+        **recipe.card,
     }
-    made = Card(**{**card, "files": files})
-    made.write(folder / "card.json")
-    (folder / "result.json").write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
+    fields["inputs"] = {**fields.get("inputs", {}), **measured.pop("inputs", {})}
+    for name in ("labels", "dimensions", "limits"):
+        if name in fields:
+            fields[name] = tuple(fields[name])
+    return {**fields, **measured}
+
+
+def write_package(folder: Path, fields: Mapping[str, Any], log: Path | None = None) -> Card:
+    """Write `card.json` with the hashes of the files the model needs; the training log lies beside it."""
+    names = [name for name in ("model.onnx", "tokenizer.json") if (folder / name).exists()]
+    card = Card(**{**fields, "files": {name: file_hash(folder / name) for name in names}})
+    card.write(folder / "card.json")
     if log is not None and log.exists():
         (folder / "training-log.jsonl").write_text(log.read_text(encoding="utf-8"), encoding="utf-8")
-    return made
+    return card

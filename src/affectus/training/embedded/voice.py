@@ -72,7 +72,7 @@ class VoiceTask(Task):
     def __init__(
         self, train: VoiceData, validation: VoiceData, model: VoiceNet | None = None, split: str = "held-out speakers"
     ) -> None:
-        self.model = model or VoiceNet()
+        self.model: VoiceNet = model or VoiceNet()
         self.train, self.validation, self.validation_split = train, validation, split
         self.augment = SpeechAugment()
         self.mels = [log_mel_whisper(audio) for audio in validation.audio]
@@ -143,7 +143,7 @@ class VoiceTask(Task):
         """Heads 0, then the trunk blocks counted from the top, then the convolutions."""
         if not name.startswith("trunk."):
             return 0
-        count = len(self.model.trunk.blocks)  # type: ignore[attr-defined]
+        count = len(self.model.trunk.blocks)
         return count - int(name.split(".")[2]) if name.startswith("trunk.blocks.") else count + 1
 
 

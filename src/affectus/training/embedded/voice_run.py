@@ -7,6 +7,7 @@ the shipped weights are then trained the same way on all speakers.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +19,9 @@ from affectus.metrics.reports import classification_report, dimension_report
 from affectus.models.voice import VoiceModel
 from affectus.nn.whisper import WhisperTrunk
 from affectus.training.embedded.shipping import (
-    CORPUS_FACTS,
     best_temperature,
     calibration_record,
+    card_fields,
     confusion_table,
     measure_speed,
     softmax,
@@ -121,19 +122,23 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     halve_weights(package / "model.onnx")
     mels = VoiceTask(nothing, data[np.arange(24)], net, "none").mels
     difference = largest_difference(shipped, package / "model.onnx", [{"mel": torch.from_numpy(m)[None]} for m in mels])
-    fields = card_fields(recipe, len(data.label))
-    write_package(package, fields)
+    write_package(package, card_fields(recipe))
     model = VoiceModel(package)
-    fields |= cross_validated_scores(data, outputs, fold_of, temperature)
-    fields["calibration"] = {**fields["calibration"], "onnx_difference": difference}
+    measured = cross_validated_scores(data, outputs, fold_of, temperature)
+    measured["calibration"] |= {"onnx_difference": difference}
     clips = list(data.audio[:16])
     seconds = sum(len(clip) for clip in clips) / 16000 / len(clips)
-    rate = measure_speed(model.outputs, clips)
-    fields["speed"] = {"times_real_time": round(rate * seconds, 1), "training_minutes": round(result.seconds / 60, 1)}
-    return write_package(package, fields, folder / "all" / "log.jsonl")
+    measured["speed"] = {
+        "times_real_time": round(measure_speed(model.outputs, clips) * seconds, 1),
+        "training_minutes": round(result.seconds / 60, 1),
+    }
+    measured["baselines"] = {"majority_uar": 0.125, "mfcc_lda_uar": 0.46, "frozen_encoder_logistic_uar": 0.745}
+    return write_package(package, card_fields(recipe, **measured), folder / "all" / "log.jsonl")
 
 
-def cross_validated_scores(data: VoiceData, outputs: np.ndarray, fold_of: np.ndarray, temperature: float) -> dict:
+def cross_validated_scores(
+    data: VoiceData, outputs: np.ndarray, fold_of: np.ndarray, temperature: float
+) -> dict[str, Any]:
     """Card fields measured on unheard speakers; the temperature used for each fold comes from the other folds."""
     calibrated = np.zeros((len(outputs), len(LABELS)))
     for number in np.unique(fold_of):
@@ -146,32 +151,4 @@ def cross_validated_scores(data: VoiceData, outputs: np.ndarray, fold_of: np.nda
         "metrics": classification_report(data.label, calibrated, data.speaker) | arousal,
         "calibration": calibration_record(outputs[:, :-1], calibrated, data.label, temperature),
         "confusion": confusion_table(data.label, calibrated.argmax(1), len(LABELS)),
-    }
-
-
-def card_fields(recipe: Recipe, items: int) -> dict:
-    """The part of the card that is known before anything is measured."""
-    return {
-        "name": "voice",
-        "title": recipe.title,
-        "version": recipe.version,
-        "modality": "voice",
-        "task": "vocal expression of a stretch of speech",
-        "perspective": "expressed",
-        "space": "ravdess8",
-        "labels": LABELS,
-        "dimensions": ("arousal",),
-        "inputs": {"rate": 16000, "features": "log-mel, 80 bands, 10 ms", "min_seconds": 0.5, "max_seconds": 10.0},
-        "data": [{"name": "ravdess", **CORPUS_FACTS["ravdess"], "items": items}],
-        "licence": {"code": "Apache-2.0", "weights": "CC BY-NC-SA 4.0 (follows the corpus)", "data": "CC BY-NC-SA 4.0"},
-        "backbone": {"name": "Whisper tiny.en encoder, lower blocks", "licence": "MIT", "url": "openai/whisper"},
-        "split": f"{recipe.options.get('folds', 6)}-fold cross-validation over speakers with everything fixed in advance; the shipped weights are trained the same way on all speakers",
-        "selection": "number of epochs fixed in advance; temperature from the other folds",
-        "limits": (
-            "Eighteen North-American actors speaking two sentences: acted, clean speech. Spontaneous speech is more neutral and harder.",
-            "Languages other than English, children, shouting crowds and singing were not seen.",
-            "Arousal targets are derived from label and acted intensity, not rated.",
-        ),
-        "recipe": "recipes/voice/ravdess.yaml",
-        "baselines": {"majority_uar": 0.125, "mfcc_lda_uar": 0.46, "frozen_encoder_logistic_uar": 0.745},
     }

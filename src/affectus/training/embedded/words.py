@@ -1,6 +1,6 @@
 """Emotion in sentences: a small sentence encoder fine-tuned on GoEmotions (28 labels) and EmoBank (VAD) together.
 
-token ids (B, L) → MiniLM → [CLS ; mean over tokens] → 28 logits (independent) and valence, arousal, dominance in [-1, 1].
+token ids (B, L) → MiniLM → [CLS ; mean over tokens] → 28 independent logits and VAD in [-1, 1].
 Each row carries the labels of its own corpus only; the other head is masked for it.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +12,9 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from affectus import assets, corpora
-from affectus.metrics import ece
-from affectus.metrics.reports import dimension_report, multilabel_report
+from affectus.metrics.reports import Report, dimension_report, multilabel_report
 from affectus.models.words import WordsModel
-from affectus.training.embedded.shipping import CORPUS_FACTS, measure_speed, write_package
+from affectus.training.embedded.shipping import card_fields, measure_speed, write_package
 from affectus.training.embedded.words import VAD, WordsData, WordsNet, WordsTask, best_thresholds, collate
 from affectus.training.export import export_onnx, largest_difference, quantise_weights
 from affectus.training.loop import fit
@@ -24,6 +24,9 @@ from affectus.types import Card
 
 class ShippedWords(nn.Module):
     """Probabilities after per-label Platt scaling, then VAD: (B, 31)."""
+
+    slope: Tensor
+    offset: Tensor
 
     def __init__(self, net: WordsNet, slope: np.ndarray, offset: np.ndarray) -> None:
         super().__init__()
@@ -110,80 +113,54 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     quantise_weights(package / "model.onnx")
     rounded = largest_difference(shipped, package / "model.onnx", batches)
     differences = {"onnx_difference": exact, "int8_difference": rounded}
-    return _write_card(recipe, package, labels, longest, roots, result.seconds, differences)
+    return _write_card(recipe, package, labels, {"max_tokens": longest}, roots, result.seconds, differences)
 
 
 def _write_card(
     recipe: Recipe,
     package: Path,
     labels: tuple[str, ...],
-    longest: int,
+    inputs: dict[str, Any],
     roots: dict[str, Path],
     seconds: float,
     differences: dict[str, float],
 ) -> Card:
-    fields = {
-        "name": "words",
-        "title": recipe.title,
-        "version": recipe.version,
-        "modality": "words",
-        "task": "emotions expressed in an English sentence (independent probabilities) and the valence, arousal and dominance readers see in it",
-        "perspective": "expressed",
-        "space": "goemotions28",
-        "labels": labels,
-        "dimensions": VAD,
-        "inputs": {"max_tokens": longest, "language": "en", "batch": 16, "thresholds": [0.5] * len(labels)},
-        "data": [{"name": name, **CORPUS_FACTS[name]} for name in ("goemotions", "emobank")],
-        "licence": {
-            "code": "Apache-2.0",
-            "weights": "Apache-2.0",
-            "data": "GoEmotions CC BY 4.0; EmoBank CC BY-SA 4.0",
-        },
-        "backbone": {
-            "name": "all-MiniLM-L6-v2",
-            "licence": "Apache-2.0",
-            "url": "sentence-transformers/all-MiniLM-L6-v2",
-        },
-        "split": "GoEmotions dev and EmoBank dev; thresholds and calibration cross-fitted over two halves of dev for these numbers, fitted on all of dev for the shipped file",
-        "selection": "number of epochs fixed in advance; per-label thresholds and Platt scaling from dev",
-        "limits": (
-            "English only; trained on Reddit comments and edited prose. Irony, slang of other communities and negation over long distance are weak.",
-            "Rare labels (grief, relief, pride, nervousness) rest on under 200 training examples each.",
-            "Valence, arousal and dominance are ratings by readers, not of the writer's state.",
-        ),
-        "recipe": "recipes/words/goemotions-emobank.yaml",
-    }
-    write_package(package, fields)
+    write_package(package, card_fields(recipe, labels=labels, inputs={**inputs, "thresholds": [0.5] * len(labels)}))
+    model = WordsModel(package)
     posts = corpora.load("goemotions", roots["goemotions"]).split("valid")
     truth = posts.multi_hot("labels:goemotions28").astype(int)
-    model = WordsModel(package)
-    outputs = model.outputs(posts.column("text"))
-    scores = outputs[:, : len(labels)]
-    crossed = np.zeros_like(truth)
-    halves = np.arange(len(truth)) % 2
-    for half in (0, 1):
-        crossed[halves == half] = scores[halves == half] >= best_thresholds(
-            truth[halves != half], scores[halves != half]
-        )
-    report = multilabel_report(
-        truth, np.where(crossed == 1, np.maximum(scores, 0.5), np.minimum(scores, 0.49)), np.full(len(labels), 0.5)
-    )
-    report |= {
-        k: v for k, v in multilabel_report(truth, scores, np.full(len(labels), 0.5)).items() if k in ("ece", "nll")
-    }
+    scores = model.outputs(posts.column("text"))[:, : len(labels)]
     bank = corpora.load("emobank", roots["emobank"]).split("valid")
     rated = np.stack([bank.array(f"dim:{name}@evoked") for name in VAD], 1)
     found = model.outputs(bank.column("text"))[:, len(labels) :]
-    fields["inputs"] = {**fields["inputs"], "thresholds": [round(float(t), 4) for t in best_thresholds(truth, scores)]}  # type: ignore[dict-item]
-    fields |= {
-        "n": len(truth),
-        "metrics": report | dimension_report(rated, found, VAD),
-        "calibration": differences
-        | {"ece_decisions": ece(truth.ravel(), np.stack([1 - scores.ravel(), scores.ravel()], 1))},
-        "baselines": {"bag_of_words_macro_f1": 0.13, "ridge_pcc": [0.32, 0.36, 0.24]},
-        "speed": {
+    thresholds = [round(float(t), 4) for t in best_thresholds(truth, scores)]
+    fields = card_fields(
+        recipe,
+        labels=labels,
+        inputs={**inputs, "thresholds": thresholds},
+        n=len(truth),
+        metrics=cross_fitted_report(truth, scores) | dimension_report(rated, found, VAD),
+        calibration=differences,
+        baselines={"bag_of_words_macro_f1": 0.13, "ridge_pcc": [0.32, 0.36, 0.24]},
+        speed={
             "sentences_per_second": measure_speed(model.outputs, posts.column("text")[:256]),
             "training_minutes": round(seconds / 60, 1),
         },
-    }
+    )
     return write_package(package, fields, package.parent / "log.jsonl")
+
+
+def cross_fitted_report(truth: np.ndarray, scores: np.ndarray) -> Report:
+    """Multi-label metrics where the thresholds of each half of the rows come from the other half.
+
+    Margins against the thresholds are shifted to 0.5 so that one cut serves all rows; calibration is scored unshifted.
+    """
+    halves = np.arange(len(truth)) % 2
+    shifted = np.zeros_like(scores)
+    for half in (0, 1):
+        cut = best_thresholds(truth[halves != half], scores[halves != half])
+        shifted[halves == half] = scores[halves == half] - cut + 0.5
+    middle = np.full(truth.shape[1], 0.5)
+    decided = multilabel_report(truth, shifted.clip(0, 1), middle)
+    plain = multilabel_report(truth, scores, middle)
+    return decided | {name: plain[name] for name in ("ece", "nll")}
