@@ -104,7 +104,9 @@ class SceneNet(nn.Module):
         rows = []
         for index, (gp, (alpha, inverse)) in enumerate(zip(self.processes, self.solved, strict=True)):
             mean, deviation = gp.predict(inner, squared, own, alpha, inverse)  # type: ignore[operator]
-            rows.append(torch.stack([self.centre[index] + self.spread[index] * mean, self.spread[index] * deviation], 1))
+            rows.append(
+                torch.stack([self.centre[index] + self.spread[index] * mean, self.spread[index] * deviation], 1)
+            )
         return torch.stack(rows, 1)
 
 

@@ -1,0 +1,127 @@
+"""The run behind `recipes/scene/*.yaml`: OASIS in, a shipped scene model out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from affectus import assets, corpora
+from affectus.corpora.corpus import Corpus
+from affectus.features.colour import colour_vector
+from affectus.metrics.reports import dimension_report
+from affectus.models.scene import SceneModel
+from affectus.nn.efficientnet import EfficientNetLite, LiteConfig
+from affectus.training.embedded.scene import TARGETS, SceneData, SceneFeatures, SceneNet, SceneTask
+from affectus.training.embedded.shipping import card_fields, measure_speed, write_package
+from affectus.training.export import export_onnx, halve_weights, largest_difference
+from affectus.training.loop import fit
+from affectus.training.recipe import Recipe
+from affectus.types import Card
+
+#: Standard deviations of a normal distribution that hold 95 %.
+NORMAL_95 = 1.96
+
+
+class ShippedScene(nn.Module):
+    """Pixels and colour attributes in, (B, 2, 2) out: [valence, arousal] × [mean, standard deviation]."""
+
+    def __init__(self, features: SceneFeatures, net: SceneNet) -> None:
+        super().__init__()
+        self.features, self.net = features, net
+
+    def forward(self, pixels: Tensor, colours: Tensor) -> Tensor:
+        last, earlier = self.features(pixels)
+        return self.net(torch.cat([last, earlier, colours], 1))
+
+
+def build(recipe: Recipe) -> tuple[SceneFeatures, int]:
+    """The frozen feature extractor and the picture side (px) it was published with."""
+    name = str(recipe.options.get("trunk", "lite2"))
+    config = LiteConfig.named(name)
+    trunk = EfficientNetLite(config, drop_path=0.0)
+    trunk.load_published(torch.load(assets.resolve(f"efficientnet-{name}"), map_location="cpu", weights_only=True))
+    return SceneFeatures(trunk, tuple(recipe.options["levels"])).eval(), config.side
+
+
+def extract(corpus: Corpus, features: SceneFeatures, side: int) -> SceneData:
+    """Features and targets of every picture."""
+    count = len(corpus)
+    blocks: list[list[np.ndarray]] = [[np.empty(0)] * count for _ in range(3)]
+    for row, image in corpus.iter_images():
+        small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
+        with torch.no_grad():
+            last, earlier = features(torch.from_numpy(np.ascontiguousarray(small)).float()[None])
+        blocks[0][row], blocks[1][row], blocks[2][row] = last[0].numpy(), earlier[0].numpy(), colour_vector(image)
+    targets = np.stack([corpus.array(f"dim:{name}") for name in TARGETS], 1).astype(np.float32)
+    return SceneData(tuple(np.stack(b) for b in blocks), targets, np.array(corpus.column("group:theme")))
+
+
+def cross_validate(recipe: Recipe, data: SceneData, folder: Path) -> np.ndarray:
+    """Predictions (n, 2, 2) by processes that saw no picture of the same theme."""
+    count = int(recipe.options.get("folds", 10))
+    themes, group = np.unique(data.theme, return_inverse=True)
+    fold = (np.random.default_rng(recipe.seed).permutation(len(themes)) % count)[group]
+    outputs = np.zeros((len(data.targets), 2, 2))
+    for number in range(count):
+        held = fold == number
+        task = SceneTask(data[np.flatnonzero(~held)], data[np.arange(0)], f"themes of fold {number + 1}")
+        fit(task, recipe.phases, folder / f"fold{number + 1}", recipe.seed)
+        with torch.no_grad():
+            outputs[held] = task.net.solve()(torch.from_numpy(data[np.flatnonzero(held)].matrix())).numpy()
+    return outputs
+
+
+def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
+    """Cross-validate, fit on all pictures, export, measure; the package lies in `folder/model`."""
+    torch.manual_seed(recipe.seed)
+    features, side = build(recipe)
+    corpus = corpora.load("oasis", roots["oasis"])
+    data = extract(corpus, features, side)
+    outputs = cross_validate(recipe, data, folder)
+    task = SceneTask(data, data[np.arange(0)], "none")
+    result = fit(task, recipe.phases, folder / "all", recipe.seed)
+    package = folder / "model"
+    package.mkdir(exist_ok=True)
+    shipped = ShippedScene(features, task.net.solve()).eval()
+    example = {"pixels": torch.zeros(1, 3, side, side), "colours": torch.from_numpy(data.blocks[2][:1]).float()}
+    axes = {name: {0: "pictures"} for name in ("pixels", "colours", "outputs")}
+    with torch.no_grad():
+        export_onnx(shipped, example, "outputs", axes, package / "model.onnx")
+    halve_weights(package / "model.onnx")
+    measured = score(data, outputs)
+    write_package(package, card_fields(recipe, inputs={"size": side}, calibration=measured["calibration"]))
+    model = SceneModel(package)
+    images = [corpus.image(row) for row in range(8)]
+    batches = [{k: torch.from_numpy(v) for k, v in model.prepare([image]).items()} for image in images]
+    measured["calibration"]["onnx_difference"] = largest_difference(shipped, package / "model.onnx", batches)
+    measured["speed"] = {
+        "pictures_per_second": measure_speed(model.outputs, images),
+        "training_minutes": round(result.seconds / 60, 1),
+    }
+    return write_package(package, card_fields(recipe, inputs={"size": side}, **measured), folder / "all" / "log.jsonl")
+
+
+def score(data: SceneData, outputs: np.ndarray) -> dict[str, Any]:
+    """Card fields from predictions of unseen themes; intervals resample themes.
+
+    The width of the predictive interval is set so that it holds 95 % of the pictures of unseen themes; the coverage
+    stated is of the plain normal interval.
+    """
+    error = np.abs(outputs[:, :, 0] - data.targets) / outputs[:, :, 1]
+    inside = {
+        f"coverage_normal_{name}": round(float((error[:, i] <= NORMAL_95).mean()), 4) for i, name in enumerate(TARGETS)
+    }
+    spread = data.targets - data.targets.mean(0)
+    return {
+        "n": len(data.targets),
+        "metrics": dimension_report(data.targets, outputs[:, :, 0], TARGETS, data.theme),
+        "calibration": {"interval_factor": round(float(np.quantile(error, 0.95)), 4), **inside},
+        "baselines": {
+            f"mean_mae_{name}": round(float(np.abs(spread[:, i]).mean()), 4) for i, name in enumerate(TARGETS)
+        },
+    }
