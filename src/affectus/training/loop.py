@@ -6,6 +6,7 @@ Built on `accelerate`, so one process on a laptop, several GPUs and FSDP run the
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from rich.console import Console
+from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -140,7 +143,9 @@ def _run_epoch(
     model.train()
     sums: dict[str, float] = {}
     items, started = 0, time.time()
-    for step, batch in enumerate(loader):
+    shown = accelerator.is_main_process and sys.stderr.isatty()
+    batches = track(loader, phase.name, console=Console(stderr=True), disable=not shown, total=len(loader))
+    for step, batch in enumerate(batches):
         with accelerator.autocast():
             parts = task.losses(model, batch, phase)
         loss = torch.stack([part.float() for part in parts.values()]).sum()
