@@ -182,6 +182,7 @@ class _Decoder:
         self.clock = -math.inf  # latest decoding time stamp seen
         self.pending = False  # whether the decoder may hold pictures
         self.sought = False
+        self.turned: tuple[np.ndarray | None] | None = None  # display matrix of this stretch, once known
 
     def close(self) -> None:
         self.container.close()
@@ -246,6 +247,7 @@ class _Decoder:
 
     def _mend_clock(self, packet: Packet) -> None:
         note(self.warnings, f"time stamps jump back at {self.clock:.2f} s; counted on from there")
+        self.turned = None
         self.offset += self.clock + self.step - self._seconds(packet.dts)
 
     def _decode(self, held: list[Packet]) -> Iterator[Frame]:
@@ -296,7 +298,11 @@ class _Decoder:
     def _pixels(self, picture: VideoFrame) -> np.ndarray:
         width, height = _scaled_size(picture, self.stream, self.max_side)
         rgb = self.reformatter.reformat(picture, width, height, "rgb24")
-        return upright(rgb.to_ndarray(), _display_matrix(picture))
+        if self.turned is None:
+            # Asked once for each stretch of the recording: PyAV ties a picture whose side data was looked at into a
+            # reference cycle, and pictures waiting for the garbage collector were hundreds of megabytes.
+            self.turned = (_display_matrix(picture),)
+        return upright(rgb.to_ndarray(), self.turned[0])
 
     def _conclude(self) -> None:
         """Say what was wrong once the end of the file is reached."""
