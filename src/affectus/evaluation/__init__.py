@@ -15,6 +15,11 @@ _PUBLIC = {
     "read_record": "record",
     "write_record": "record",
     "environment": "record",
+    "score": "scoring",
+    "benchmark": "benchmark",
+    "benchmarks": "benchmark",
+    "Benchmark": "benchmark",
+    "read_items": "items",
 }
 
 __all__ = sorted(_PUBLIC)

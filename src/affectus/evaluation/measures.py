@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from affectus.evaluation.record import Entry
-from affectus.metrics import accuracy, ece, exact_match, interval, jaccard, macro_f1, mae, multilabel_f1, nll, pcc, uar
+from affectus.metrics import accuracy, bootstrap, ece, exact_match, jaccard, macro_f1, mae, multilabel_f1, nll, pcc, uar
 from affectus.metrics import ccc as concordance
 from affectus.metrics import weighted_f1 as weighted
+from affectus.metrics.intervals import percentiles
 
 Entries = dict[str, Entry]
 Groups = np.ndarray | None
@@ -22,10 +23,11 @@ def entry(
     metric: Callable[..., Any], truth: np.ndarray, prediction: np.ndarray, groups: Groups = None, **options: Any
 ) -> Entry:
     """A metric with its percentile bootstrap interval over rows, or over groups; no bounds where draws have none."""
+    value = float(metric(truth, prediction, **options))
     try:
-        value, low, high = interval(metric, truth, prediction, groups, LEVEL, DRAWS, **options)
+        _, low, high = percentiles(value, bootstrap(metric, truth, prediction, groups, DRAWS, **options), LEVEL)
     except ValueError:
-        return Entry(value=float(metric(truth, prediction, **options)))
+        return Entry(value=value)
     return Entry(value=value, low=low, high=high)
 
 
