@@ -75,9 +75,12 @@ def test_rows_beyond_one_batch_are_all_there(tmp_path: Path) -> None:
 
 
 def test_rows_of_a_failed_analysis_leave_nothing_behind(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), RowSink("x", tmp_path) as sink:
+    def fail(sink: RowSink) -> None:
         sink.add(score=1.0)
         raise RuntimeError
+
+    with pytest.raises(RuntimeError), RowSink("x", tmp_path) as sink:
+        fail(sink)
     assert not list(tmp_path.iterdir())
 
 
@@ -123,10 +126,19 @@ def test_folder_names_are_paths_below_the_given_folder_and_never_coincide(tmp_pa
     assert folder_names(files[:2], [tmp_path / "in"]) == {files[0]: "a.mp4", files[1]: "day__a.mp4"}
 
 
+HOLD = """
+import sys, time
+from pathlib import Path
+from affectus.analysis.locks import FileLock
+lock = FileLock(Path(sys.argv[1]))
+print(lock.acquire(), flush=True)
+time.sleep(60)
+"""
+
+
 def test_a_lock_is_held_once_and_dies_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
-    code = f"import time; from affectus.analysis.locks import FileLock; from pathlib import Path; l = FileLock(Path({str(path)!r})); print(l.acquire(), flush=True); time.sleep(60)"
-    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "True\n"
@@ -166,6 +178,7 @@ def test_tally_is_the_weighted_mean_and_its_standard_error() -> None:
 
 
 def test_importing_the_package_costs_neither_torch_nor_models() -> None:
-    code = "import sys, affectus; print(sorted(m for m in ('torch', 'onnxruntime', 'cv2', 'av', 'pyarrow', 'rich') if m in sys.modules))"
+    heavy = ("torch", "onnxruntime", "cv2", "av", "pyarrow", "rich")
+    code = f"import sys, affectus; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert found.stdout.strip() == "[]"

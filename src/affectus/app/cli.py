@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from affectus.app.terminal import guarded
+from affectus.app.terminal import INTERRUPTED, guarded, say
 
 app = typer.Typer(
     name="affectus",
@@ -88,7 +88,11 @@ def analyze(
         as_json,
         quiet,
     )
-    raise typer.Exit(run(paths, choice))
+    try:
+        raise typer.Exit(run(paths, choice))
+    except KeyboardInterrupt:
+        say("interrupted; results that were finished are kept")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()
@@ -160,7 +164,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="face, voice, words, scene, or the folder of a model package.")],
     corpus: Annotated[str, typer.Option(help="Name of a corpus, see `affectus corpora list`.")],
     root: Annotated[Path, typer.Option(help="Its folder or archive in the published layout.")],
-    split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
+    split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "all",
     as_json: JsonFlag = False,
 ) -> None:
     """Measure a model on a corpus."""

@@ -39,9 +39,13 @@ def _folders(roots: Sequence[str]) -> dict[str, Path]:
 
 def evaluate(model: str, corpus: str, root: Path, split: str, as_json: bool) -> None:
     """Measure a model on a corpus and print the result record."""
-    from affectus import evaluation
+    from affectus import evaluation, models
+    from affectus.types import Card
 
-    _show(evaluation.evaluate(model, corpus, root, split), as_json)
+    folder = None
+    if model not in models.NAMES and (Path(model) / "card.json").is_file():
+        folder, model = Path(model), Card.read(Path(model) / "card.json").modality
+    _show(evaluation.evaluate(model, corpus, root, split, folder), as_json)
 
 
 def score(benchmark: str, predictions: Path, labels: Path | None, variant: str, as_json: bool) -> None:

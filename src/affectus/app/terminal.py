@@ -51,9 +51,6 @@ def guarded() -> Iterator[None]:
             raise
         say(error_line(error))
         raise SystemExit(USAGE if isinstance(error, ConfigError) else FAILED) from None
-    except KeyboardInterrupt:
-        say("interrupted; results that were finished are kept")
-        raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         # The reader of a pipe has seen enough; without this Python complains while closing standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
