@@ -29,10 +29,12 @@ class FaceModel:
         """Grey float32 (n, 1, size, size) in [0, 255] from RGB or grey uint8 crops of any size."""
         grey = np.empty((len(crops), 1, self.size, self.size), np.float32)
         for row, crop in enumerate(crops):
-            if crop.ndim not in (2, 3) or 0 in crop.shape:
+            if crop.ndim not in (2, 3) or 0 in crop.shape or crop.shape[2:] not in ((), (3,)):
                 raise ModelError(
                     f"face crop {row}", f"has shape {crop.shape}", "pass (height, width) or (height, width, 3)"
                 )
+            if crop.dtype != np.uint8:
+                raise ModelError(f"face crop {row}", f"holds {crop.dtype}", "pass grey levels 0-255 as uint8")
             plane = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) if crop.ndim == 3 else crop
             if plane.shape != (self.size, self.size):
                 shrink = plane.shape[0] > self.size

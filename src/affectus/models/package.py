@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectus.errors import ModelError
+from affectus.errors import ConfigError, ModelError
 from affectus.types import Card
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def cards() -> list[Card]:
 def threads() -> int:
     """Threads for ONNX Runtime: AFFECTUS_THREADS, else the cores this process may use."""
     if chosen := os.environ.get("AFFECTUS_THREADS"):
+        if not chosen.isdecimal():
+            raise ConfigError("AFFECTUS_THREADS", f"is {chosen!r}", "set a whole number")
         return max(1, int(chosen))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -65,11 +67,13 @@ def on_device(name: str) -> Iterator[None]:
 
 def session(path: Path) -> onnxruntime.InferenceSession:
     """ONNX Runtime session of a model file; kept open, shared by all users of the file on the same device."""
-    return _session(path, _device.get())
+    state = path.stat()
+    return _session(path, _device.get(), (state.st_mtime_ns, state.st_size))
 
 
 @lru_cache(maxsize=8)
-def _session(path: Path, device: str) -> onnxruntime.InferenceSession:
+def _session(path: Path, device: str, state: tuple[int, int]) -> onnxruntime.InferenceSession:
+    """`state` is part of the key: a file that was replaced is opened anew."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -95,7 +99,12 @@ def file_hash(path: Path) -> str:
 
 def open_model(folder: Path) -> tuple[Card, onnxruntime.InferenceSession]:
     """Card and session of a model folder; refuses weights whose hash is not the one in the card."""
-    card = Card.read(folder / "card.json")
+    try:
+        card = Card.read(folder / "card.json")
+    except (ValueError, TypeError) as error:
+        raise ModelError(folder / "card.json", f"is no model card: {error}", "reinstall affectus") from error
+    if "model.onnx" not in card.files:
+        raise ModelError(folder / "card.json", "holds no hash of model.onnx", "reinstall affectus")
     for name, wanted in card.files.items():
         found = file_hash(folder / name) if (folder / name).is_file() else "missing"
         if found != wanted:

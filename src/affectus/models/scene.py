@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from affectus.errors import ModelError
 from affectus.features.colour import colour_vector
 from affectus.models.package import open_model
 from affectus.types import Prediction
@@ -22,6 +23,11 @@ class SceneModel:
 
     def prepare(self, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Pixels (n, 3, size, size) in [0, 255] and colour attributes (n, c)."""
+        for row, image in enumerate(images):
+            if image.ndim != 3 or 0 in image.shape or image.shape[2] != 3:
+                raise ModelError(f"picture {row}", f"has shape {image.shape}", "pass RGB (height, width, 3)")
+            if image.dtype != np.uint8:
+                raise ModelError(f"picture {row}", f"holds {image.dtype}", "pass levels 0-255 as uint8")
         pixels = [
             cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
             for image in images

@@ -29,6 +29,8 @@ class VoiceModel:
         """Log-mel (80, frames) of float32 mono speech at 16 kHz; too short is padded with silence, too long is cut."""
         if audio.ndim != 1 or not len(audio):
             raise ModelError("speech", f"has shape {audio.shape}", "pass mono samples at 16 kHz")
+        if not np.issubdtype(audio.dtype, np.floating):
+            raise ModelError("speech", f"holds {audio.dtype}", "pass samples in [-1, 1] as float32")
         audio = np.nan_to_num(np.asarray(audio, np.float32), posinf=0.0, neginf=0.0)[: int(self.longest * RATE)]
         missing = int(self.shortest * RATE) - len(audio)
         return log_mel_whisper(np.pad(audio, (0, missing)) if missing > 0 else audio)

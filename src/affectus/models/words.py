@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from affectus.errors import ModelError
 from affectus.models.package import open_model
 from affectus.types import Prediction
 
@@ -26,6 +27,8 @@ class WordsModel:
 
     def prepare(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids per text, cut to the longest the model takes."""
+        if isinstance(texts, str):
+            raise ModelError("texts", "is one text", "pass a list of texts")
         return [encoding.ids for encoding in self.tokenizer.encode_batch([str(text) for text in texts])]
 
     def outputs(self, texts: Sequence[str]) -> np.ndarray:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from affectus.errors import ConfigError
+
 # (expansion, output channels, repeats, stride, kernel) of EfficientNet-B0, Table 1 of the paper.
 STAGES = (
     (1, 16, 1, 1, 3),
@@ -40,8 +42,12 @@ class LiteConfig:
 
     @classmethod
     def named(cls, name: str) -> LiteConfig:
-        """`lite0` … `lite2` as published."""
-        return {"lite0": cls(1.0, 1.0, 224), "lite1": cls(1.0, 1.1, 240), "lite2": cls(1.1, 1.2, 260)}[name]
+        """`lite0` … `lite2` as published, or `tiny`; raises ConfigError for another name."""
+        known = {"lite0": cls(1.0, 1.0, 224), "lite1": cls(1.0, 1.1, 240), "lite2": cls(1.1, 1.2, 260)}
+        known["tiny"] = cls.tiny()
+        if name not in known:
+            raise ConfigError(name, "is no EfficientNet-Lite variant", f"choose one of {', '.join(known)}")
+        return known[name]
 
     @classmethod
     def tiny(cls) -> LiteConfig:
@@ -141,7 +147,7 @@ class EfficientNetLite(nn.Module):
     def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename the keys of the public PyTorch port (`_blocks.3._depthwise_conv.weight` …) to ours.
 
-        The classification layer is left out.
+        The classification layer is left out. Raises RuntimeError on a key the port does not have.
         """
         # The convolution sits behind a padding module exactly where the stride is 2, so its index depends on the block.
         names = {
@@ -152,22 +158,16 @@ class EfficientNetLite(nn.Module):
             "_project_conv": "project.conv",
             "_bn2": "project.norm",
         }
+        ends = {"_conv_stem": "stem.conv", "_bn0": "stem.norm", "_conv_head": "head.conv", "_bn1": "head.norm"}
         renamed = {}
         for key, value in state.items():
             if key.startswith("_fc."):
                 continue
-            if match := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key):
-                index, part, kind = match.groups()
-                renamed[f"blocks.{index}.{names[part]}.{kind}"] = value
-            else:
-                part, kind = key.split(".")
-                target = {
-                    "_conv_stem": "stem.conv",
-                    "_bn0": "stem.norm",
-                    "_conv_head": "head.conv",
-                    "_bn1": "head.norm",
-                }[part]
-                renamed[f"{target}.{kind}"] = value
+            match = re.fullmatch(r"(?:_blocks\.(\d+)\.)?(\w+)\.(\w+)", key)
+            target = (names if match and match[1] else ends).get(match[2]) if match else None
+            if match is None or target is None:
+                raise RuntimeError(f"unknown key {key!r} in the published weights")
+            renamed[f"blocks.{match[1]}.{target}.{match[3]}" if match[1] else f"{target}.{match[3]}"] = value
         return renamed
 
     def load_published(self, state: Mapping[str, Tensor]) -> None:
@@ -175,8 +175,12 @@ class EfficientNetLite(nn.Module):
         own = {}
         for key, value in self.from_published(state).items():
             part, role, kind = key.rsplit(".", 2)
-            sequence = self.get_submodule(part)
             wanted: type[nn.Module] = nn.Conv2d if role == "conv" else nn.BatchNorm2d
-            position = next(i for i, module in enumerate(sequence.children()) if isinstance(module, wanted))
-            own[f"{part}.{position}.{kind}"] = value
+            places = [
+                name
+                for name, module in self.named_modules()
+                if name.rpartition(".")[0] == part and isinstance(module, wanted)
+            ]
+            # Without such a layer the name stays as it is, and the strict loading below refuses it.
+            own[f"{places[0]}.{kind}" if places else key] = value
         self.load_state_dict(own, strict=True)

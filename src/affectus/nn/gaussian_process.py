@@ -65,7 +65,7 @@ class GaussianProcess(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (m,) of new observations, noise included.
 
-        `inner`, `squared` (blocks, m, n) relate new to training items, `own` (blocks, m) is each new item's mean square.
+        `inner`, `squared` (blocks, m, n) relate new to training items; `own` (blocks, m) holds their mean squares.
         """
         cross = self.kernel(inner, squared)
         prior = torch.exp(2 * self.log_scale) + torch.einsum("b,bm->m", torch.exp(2 * self.log_linear), own)

@@ -82,9 +82,10 @@ class FaceMobileNet(nn.Module):
 
 
 def read_onnx_weights(path: Path) -> dict[str, np.ndarray]:
-    """Float weights of an ONNX file by name; block-quantised ones (DequantizeLinear + Reshape) are restored.
+    """Float weights of an ONNX file by name; quantised ones (DequantizeLinear + Reshape) are restored.
 
-    Nothing of the graph is executed except the de-quantisation: value = (q − zero point) · scale per block.
+    Nothing of the graph is executed except the de-quantisation: value = (q − zero point) · scale, with one scale per
+    tensor, per slice of an axis or per block along it.
     """
     import onnx
     from onnx import numpy_helper
@@ -93,12 +94,23 @@ def read_onnx_weights(path: Path) -> dict[str, np.ndarray]:
     arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
     for node in graph.node:
         if node.op_type == "DequantizeLinear":
-            quantised, scale, zero = (arrays[name] for name in node.input)
+            if any(name not in arrays for name in node.input):
+                continue  # restores an activation, not a weight
+            quantised, scale, *zero = (arrays[name] for name in node.input)
             settings = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-            axis, size = int(settings.get("axis", 1)), int(settings.get("block_size", 0)) or 1
-            length = quantised.shape[axis]
-            spread = [np.repeat(part, size, axis).take(range(length), axis) for part in (scale, zero)]
-            arrays[node.output[0]] = (quantised.astype(np.float32) - spread[1]) * spread[0]
+            axis, size = int(settings.get("axis", 1)), int(settings.get("block_size", 0))
+            spread = [_spread(part, quantised.shape, axis, size) for part in (scale, *zero)]
+            arrays[node.output[0]] = (quantised.astype(np.float32) - (spread[1] if zero else 0)) * spread[0]
         elif node.op_type == "Reshape" and all(name in arrays for name in node.input):
             arrays[node.output[0]] = arrays[node.input[0]].reshape(arrays[node.input[1]])
     return arrays
+
+
+def _spread(part: np.ndarray, shape: tuple[int, ...], axis: int, size: int) -> np.ndarray:
+    """Scale or zero point as float32, broadcastable to the weights it belongs to."""
+    part = part.astype(np.float32)
+    if size:
+        return np.repeat(part, size, axis).take(range(shape[axis]), axis)
+    if part.size == 1:
+        return part.reshape(())
+    return part.reshape([-1 if i == axis % len(shape) else 1 for i in range(len(shape))])

@@ -21,7 +21,7 @@ class Recipe(BaseModel):
     `expected` the numbers the run gave when it was recorded and its cost.
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid")
 
     model: str
     title: str
@@ -29,22 +29,20 @@ class Recipe(BaseModel):
     corpora: dict[str, str]
     seed: int = 0
     precision: Literal["no", "bf16"] = "no"
-    phases: list[Phase]
+    phases: list[Phase] = Field(min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
     card: dict[str, Any] = Field(default_factory=dict)
     expected: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("phases", mode="before")
     @classmethod
-    def _phases(cls, value: Any) -> list[Phase]:
+    def _known_settings(cls, value: Any) -> Any:
+        """Pydantic would pass over settings that a dataclass does not have."""
         known = {f.name for f in fields(Phase)}
-        phases = []
-        for entry in value:
-            if unknown := set(entry) - known:
-                raise ValueError(f"unknown phase settings {sorted(unknown)}; known are {sorted(known)}")
-            tuples = {k: tuple(v) for k, v in entry.items() if isinstance(v, list)}
-            phases.append(Phase(**{**entry, **tuples}))
-        return phases
+        for entry in value if isinstance(value, list) else []:
+            if isinstance(entry, dict) and (unknown := set(entry) - known):
+                raise ValueError(f"unknown phase settings {sorted(map(str, unknown))}; known are {sorted(known)}")
+        return value
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -54,6 +52,8 @@ def read_recipe(path: Path) -> Recipe:
         return Recipe.model_validate(record)
     except FileNotFoundError as error:
         raise ConfigError(path, "does not exist", "see the recipes/ folder") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(path, "cannot be read as text") from error
     except yaml.YAMLError as error:
         raise ConfigError(path, f"is not valid YAML: {str(error).splitlines()[0]}") from error
     except ValidationError as error:

@@ -10,7 +10,8 @@ from affectus.errors import ConfigError, CorpusError
 from affectus.training.recipe import read_recipe
 from affectus.types import Card
 
-EMBEDDED = ("face", "voice", "words", "scene")
+#: Embedded models and the corpora each learns from.
+EMBEDDED = {"face": {"ferplus"}, "voice": {"ravdess"}, "words": {"goemotions", "emobank"}, "scene": {"oasis"}}
 
 
 def train(recipe: Path, roots: dict[str, Path], out: Path) -> Card:
@@ -21,6 +22,9 @@ def train(recipe: Path, roots: dict[str, Path], out: Path) -> Card:
     plan = read_recipe(recipe)
     if plan.model not in EMBEDDED:
         raise ConfigError(recipe, f"trains {plan.model!r}, which is not known", f"choose one of {', '.join(EMBEDDED)}")
+    if set(plan.corpora) != EMBEDDED[plan.model]:
+        needed = ", ".join(sorted(EMBEDDED[plan.model]))
+        raise ConfigError(recipe, f"names the corpora {', '.join(plan.corpora)}", f"{plan.model} learns from {needed}")
     for name in plan.corpora:
         if name not in roots:
             raise ConfigError(name, "has no folder", f"pass --root {name}=DIR")

@@ -12,7 +12,7 @@ from affectus import assets, corpora
 from affectus.metrics.reports import classification_report
 from affectus.models.face import FaceModel
 from affectus.nn.efficientnet import EfficientNetLite, LiteConfig
-from affectus.nn.mobilenet import FaceMobileNet, read_onnx_weights
+from affectus.nn.mobilenet import BLOCKS, FaceMobileNet, read_onnx_weights
 from affectus.training.embedded.face import LABELS, SIDE, FaceData, FaceNet, FaceTask
 from affectus.training.embedded.shipping import (
     best_temperature,
@@ -58,20 +58,25 @@ def without_copies(train: FaceData, other: FaceData) -> FaceData:
 
 
 def build(recipe: Recipe) -> FaceNet:
-    """A fresh net on the trunk the recipe names: `sface` (faces) or `lite0` (ImageNet), with published weights."""
+    """A fresh net with published weights on the trunk the recipe names: `sface` (faces) or `lite0`, `lite2` (ImageNet).
+
+    `pretrained: false` starts from random weights; `stem` and `blocks` then make a smaller `sface` trunk.
+    """
     torch.manual_seed(recipe.seed)
     trunk: FaceMobileNet | EfficientNetLite
-    pretrained = recipe.options.get("pretrained", True)
-    if recipe.options.get("trunk", "lite0") == "sface":
-        trunk = FaceMobileNet()
+    options = recipe.options
+    pretrained, name = options.get("pretrained", True), str(options.get("trunk", "lite0"))
+    if name == "sface":
+        blocks = tuple((int(channels), int(stride)) for channels, stride in options.get("blocks", BLOCKS))
+        trunk = FaceMobileNet(int(options.get("stem", 32)), blocks)
         if pretrained:
             trunk.load_published(read_onnx_weights(assets.resolve("sface")))
     else:
-        trunk = EfficientNetLite(LiteConfig.named("lite0"), drop_path=float(recipe.options.get("drop_path", 0.1)))
+        trunk = EfficientNetLite(LiteConfig.named(name), drop_path=float(options.get("drop_path", 0.1)))
         if pretrained:
-            state = torch.load(assets.resolve("efficientnet-lite0"), map_location="cpu", weights_only=True)
+            state = torch.load(assets.resolve(f"efficientnet-{name}"), map_location="cpu", weights_only=True)
             trunk.load_published(state)
-    return FaceNet(trunk, dropout=float(recipe.options.get("dropout", 0.3)))
+    return FaceNet(trunk, dropout=float(options.get("dropout", 0.3)))
 
 
 def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
@@ -94,7 +99,10 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     axes = {"images": {0: "faces"}, "probabilities": {0: "faces"}}
     export_onnx(shipped, {"images": example}, "probabilities", axes, package / "model.onnx")
     halve_weights(package / "model.onnx")
-    checked = [{"images": torch.from_numpy(report.images[i : i + 64]).float()[:, None]} for i in range(0, 256, 64)]
+    checked = [
+        {"images": torch.from_numpy(report.images[i : i + 64]).float()[:, None]}
+        for i in range(0, min(256, len(report.images)), 64)
+    ]
     difference = largest_difference(shipped, package / "model.onnx", checked)
     return _write_card(recipe, package, net, report, temperature, difference, result.seconds)
 

@@ -81,7 +81,7 @@ class SceneNet(nn.Module):
         self.register_buffer("scale", 1 / (x.std(0) + 1e-4))
         self.register_buffer("known", (x - self.mean) * self.scale)
         self.register_buffer("centre", y.mean(0))
-        self.register_buffer("spread", y.std(0))
+        self.register_buffer("spread", y.std(0).clamp(min=1e-3))
         self.processes = nn.ModuleList(GaussianProcess(len(self.sizes)) for _ in TARGETS)
         self.inner, self.squared = products(self.known, self.known, self.sizes)
         self.y = ((y - self.centre) / self.spread).T

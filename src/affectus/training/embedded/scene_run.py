@@ -40,11 +40,12 @@ class ShippedScene(nn.Module):
 
 
 def build(recipe: Recipe) -> tuple[SceneFeatures, int]:
-    """The frozen feature extractor and the picture side (px) it was published with."""
+    """The frozen feature extractor and the picture side (px) it was published with; `pretrained: false` is random."""
     name = str(recipe.options.get("trunk", "lite2"))
     config = LiteConfig.named(name)
     trunk = EfficientNetLite(config, drop_path=0.0)
-    trunk.load_published(torch.load(assets.resolve(f"efficientnet-{name}"), map_location="cpu", weights_only=True))
+    if recipe.options.get("pretrained", True):
+        trunk.load_published(torch.load(assets.resolve(f"efficientnet-{name}"), map_location="cpu", weights_only=True))
     return SceneFeatures(trunk, tuple(recipe.options["levels"])).eval(), config.side
 
 
@@ -63,8 +64,8 @@ def extract(corpus: Corpus, features: SceneFeatures, side: int) -> SceneData:
 
 def cross_validate(recipe: Recipe, data: SceneData, folder: Path) -> np.ndarray:
     """Predictions (n, 2, 2) by processes that saw no picture of the same theme."""
-    count = int(recipe.options.get("folds", 10))
     themes, group = np.unique(data.theme, return_inverse=True)
+    count = min(int(recipe.options.get("folds", 10)), len(themes))
     fold = (np.random.default_rng(recipe.seed).permutation(len(themes)) % count)[group]
     outputs = np.zeros((len(data.targets), 2, 2))
     for number in range(count):
@@ -96,7 +97,7 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     measured = score(data, outputs)
     write_package(package, card_fields(recipe, inputs={"size": side}, calibration=measured["calibration"]))
     model = SceneModel(package)
-    images = [corpus.image(row) for row in range(8)]
+    images = [corpus.image(row) for row in range(min(8, len(corpus)))]
     batches = [{k: torch.from_numpy(v) for k, v in model.prepare([image]).items()} for image in images]
     measured["calibration"]["onnx_difference"] = largest_difference(shipped, package / "model.onnx", batches)
     measured["speed"] = {

@@ -50,10 +50,15 @@ class ShippedVoice(nn.Module):
 
 
 def read_voices(root: Path) -> VoiceData:
-    """All RAVDESS speech clips under `root`; arousal is the label's circumplex value shifted by the acted intensity."""
+    """All RAVDESS speech clips (sound only) under `root`.
+
+    Arousal is the label's circumplex value shifted by the acted intensity.
+    """
     from affectus.labels import space
 
     corpus = corpora.load("ravdess", root)
+    kinds = zip(corpus.column("meta:channel"), corpus.column("meta:modality"), strict=True)
+    corpus = corpus.filter([kind == ("speech", "audio") for kind in kinds])
     points = space("ravdess8").vad
     label = corpus.column("label:ravdess8")
     shift = [INTENSITY[name] for name in corpus.column("meta:intensity")]
@@ -67,23 +72,27 @@ def read_voices(root: Path) -> VoiceData:
 
 
 def speaker_folds(speakers: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
-    """Row masks of `count` folds with whole speakers; consecutive actors alternate in gender, so folds are balanced."""
+    """Row masks of `count` folds with whole speakers.
+
+    Consecutive actors alternate in gender: odd ones are dealt from the first fold on and even ones from the last, so
+    that each fold has its share of both and sizes differ by at most one speaker.
+    """
     names = np.unique(speakers)
     if len(names) < count:
         raise ConfigError("ravdess", f"has {len(names)} speakers, too few for {count} folds")
     rng = np.random.default_rng(seed)
-    odd, even = names[::2].copy(), names[1::2].copy()
-    rng.shuffle(odd)
-    rng.shuffle(even)
-    order = [name for pair in zip(odd, even, strict=False) for name in pair]
-    order += [name for name in names if name not in order]
-    return [np.isin(speakers, order[i::count]) for i in range(count)]
+    odd, even = rng.permutation(names[::2]), rng.permutation(names[1::2])
+    return [np.isin(speakers, [*odd[i::count], *even[count - 1 - i :: count]]) for i in range(count)]
 
 
 def build(recipe: Recipe) -> VoiceNet:
-    """A fresh net with the published lower blocks of the speech encoder."""
+    """A fresh net with the published lower blocks of the speech encoder.
+
+    `pretrained: false` starts from random weights, of any `width` and number of `heads`.
+    """
     torch.manual_seed(recipe.seed)
-    trunk = WhisperTrunk(int(recipe.options.get("blocks", 2)))
+    options = {"blocks": 2, "width": 384, "heads": 6, **recipe.options}
+    trunk = WhisperTrunk(int(options["blocks"]), int(options["width"]), int(options["heads"]))
     if recipe.options.get("pretrained", True):
         checkpoint = torch.load(assets.resolve("whisper-tiny-en"), map_location="cpu", weights_only=True)
         trunk.load_published(checkpoint["model_state_dict"])
@@ -120,7 +129,7 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     axes = {"mel": {0: "clips", 2: "frames"}, "outputs": {0: "clips"}}
     export_onnx(shipped, {"mel": torch.zeros(1, 80, 200)}, "outputs", axes, package / "model.onnx")
     halve_weights(package / "model.onnx")
-    mels = VoiceTask(nothing, data[np.arange(24)], net, "none").mels
+    mels = VoiceTask(nothing, data[np.arange(min(24, len(data.label)))], net, "none").mels
     difference = largest_difference(shipped, package / "model.onnx", [{"mel": torch.from_numpy(m)[None]} for m in mels])
     write_package(package, card_fields(recipe))
     model = VoiceModel(package)

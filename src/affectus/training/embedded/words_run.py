@@ -108,7 +108,9 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     example = {name: collate(dev[0], range(2))[name] for name in ("ids", "mask")}
     axes = {"ids": {0: "texts", 1: "tokens"}, "mask": {0: "texts", 1: "tokens"}, "outputs": {0: "texts"}}
     export_onnx(shipped, example, "outputs", axes, package / "model.onnx")
-    batches = [{k: collate(dev[0], range(i, i + 16))[k] for k in ("ids", "mask")} for i in range(0, 128, 16)]
+    last = min(128, len(dev[0].ids))
+    parts = [collate(dev[0], range(i, min(i + 16, last))) for i in range(0, last, 16)]
+    batches = [{name: part[name] for name in ("ids", "mask")} for part in parts]
     exact = largest_difference(shipped, package / "model.onnx", batches)
     quantise_weights(package / "model.onnx")
     rounded = largest_difference(shipped, package / "model.onnx", batches)
