@@ -30,6 +30,26 @@ _MODULES = {
         "kl_divergence js_divergence soft_cross_entropy cosine_similarity entropy_correlation vote_distribution entropy"
     ),
     "aggregation": "nested_mean pooled_mean by_group",
+    "open_vocabulary": (
+        "wheel_f1 wheel_precision wheel_recall mode_average wheel_report wheel_reward wheel_hit_rate any_wheel_hit "
+        "sentiment_sign"
+    ),
+    "word_sets": "word_precision word_recall word_overlap",
+    "retrieval": (
+        "retrieval_ranks recall_at median_rank mean_rank mrr retrieval_map ndcg fuse_similarities fuse_ranks "
+        "layered_recall"
+    ),
+    "grounding": "span_iou ranked_spans grounding_recall mean_iou recall_table suppress_spans",
+    "boxes": "corners box_iou box_giou box_precision matched_boxes perfect_f1_share no_target_accuracy",
+    "captions": "words_of bleu rouge cider distinct distinct_sentences subsequence",
+    "word_alignment": "meteor",
+    "sequences": (
+        "transition_counts transition_matrix stationary transition_entropy persistence runs sequence_statistics"
+    ),
+    "generation": (
+        "moments frechet_distance frechet_of_moments flicker psnr ssim sync lag clip_score emotion_accuracy"
+    ),
+    "reports": "classification_report multilabel_report dimension_report",
     "intervals": "interval confusion_interval bootstrap bootstrap_counts Interval",
     "significance": "paired_permutation paired_interval mcnemar holm",
 }
