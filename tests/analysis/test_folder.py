@@ -161,6 +161,12 @@ def test_an_output_folder_that_is_full(tmp_path: Path) -> None:
     assert not run(tmp_path / "in", tmp_path / "out", confidence=0.3)[0].resumed
 
 
+def test_a_transcript_belongs_to_one_recording(tmp_path: Path) -> None:
+    paths = write_texts(tmp_path / "in", 3)
+    with pytest.raises(ConfigError, match="belongs to one recording"):
+        analyze(paths[:2], transcript=paths[2])
+
+
 def test_results_are_not_taken_for_inputs(tmp_path: Path) -> None:
     write_texts(tmp_path / "in", 1)
     run(tmp_path / "in", tmp_path / "in/results")

@@ -84,6 +84,10 @@ def analyze_each(
     """
     given = [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]
     files = media.find_media(given) if files is None else files
+    if settings.transcript is not None and len(files) > 1:
+        raise ConfigError(
+            "transcript", f"belongs to one recording, but there are {len(files)} inputs", "give one input"
+        )
     engines = Engines(settings)
     if out is None:
         for path in files:
