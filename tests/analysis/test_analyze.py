@@ -68,7 +68,7 @@ def test_a_video_with_face_and_speech(talk: Path, sound_timeline: Callable[[Time
     fused = timeline.filter(source="fusion", space="decision").to_rows()
     assert [row["start"] for row in fused] == list(np.arange(8.0))
     assert {row["speaker"] for row in fused} == {"Anna"}
-    early = timeline.filter(source="fusion", space="decision", start=1.0, end=2.0).to_rows()
+    early = timeline.filter(source="fusion", space="decision", start=1.5, end=2.0).to_rows()
     assert early[0]["label"] == "happiness"
     said = timeline.filter(space="explanation", source="fusion").to_rows()
     rows = timeline.to_rows()
@@ -90,6 +90,17 @@ def test_face_and_voice_that_disagree_are_a_conflict_not_an_average(
     told = [row["text"] for row in timeline.filter(space="explanation").to_rows()]
     assert any("while the words" in text for text in told)
     assert not analyze(talk, modalities=("face", "words"), conflict=1.0).filter(space="conflict").to_rows()
+
+
+def test_a_neutral_sentence_does_not_outvote_a_smile(talk: Path) -> None:
+    wanted = {"source": "fusion", "space": "ekman7", "label": "happiness"}
+    alone = analyze(talk, modalities="face").filter(**wanted).to_rows()
+    talk.with_suffix(".srt").write_text("1\n00:00:00,000 --> 00:00:08,000\nThe table is made of wood.\n")
+    both = (
+        analyze(talk, modalities=("face", "words")).filter(source="fusion", space="ekman7", label="happiness").to_rows()
+    )
+    for one, two in zip(alone, both, strict=True):
+        assert two["score"] == pytest.approx(one["score"], abs=0.02)
 
 
 def test_a_confident_setting_abstains(talk: Path) -> None:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from affectus.media.speech import SpeechDetector
 
 
+#: A text that says nothing.
+NO_CONTENT = "."
+
+
 class Engines:
     """What perceives. `missing` maps a modality to the reason why it cannot run, in words with the remedy."""
 
@@ -26,6 +30,7 @@ class Engines:
         self.settings = settings
         self.missing: dict[str, str] = {}
         self._models: dict[str, Any] = {}
+        self._priors: dict[str, np.ndarray] = {}
         self._faces: FaceDetector | None = None
         self._landmarker: FaceLandmarker | None = None
         self._landmarks_tried = False
@@ -52,9 +57,19 @@ class Engines:
         return 0.0 if model is None else fusion.reliability(model.card)
 
     def prior(self, name: str) -> np.ndarray | None:
-        """Class prior of a modality's model; see `fusion.prior_of`."""
+        """Class prior (7,) of a modality's model; see `fusion.prior_of`.
+
+        A card without a confusion matrix does not tell it. For words it is then what the model says about a text
+        without content (contextual calibration, Zhao et al., ICML 2021): most sentences carry no emotion, and a neutral
+        sentence must not outvote a face.
+        """
         model = self.model(name)
-        return None if model is None else fusion.prior_of(model.card)
+        if name not in self._priors and model is not None:
+            self._priors[name] = fusion.prior_of(model.card)
+            if name == "words" and not model.card.confusion:
+                said = model.predict([NO_CONTENT])[0]
+                self._priors[name] = fusion.to_common(said.space, said.scores)
+        return self._priors.get(name)
 
     def face_detector(self) -> FaceDetector | None:
         """The face detector, or None with the reason in `missing`."""

@@ -169,6 +169,7 @@ class FacePass:
         self._waiting.clear()
         for start in range(0, len(self._queue), BATCH):
             self._score(self._queue[start : start + BATCH])
+        self._queue.clear()
         for track, number in self._open.items():
             self._close(track, number)
         self._explain()
