@@ -264,6 +264,29 @@ def test_evaluate_prints_a_record(affectus: Run, tmp_path: Path) -> None:
     assert "macro_f1" in table.out
 
 
+def test_scoreboard_shows_records_of_a_folder(affectus: Run, tmp_path: Path) -> None:
+    from affectus import corpora
+
+    corpora.write_tiny("goemotions", tmp_path / "go")
+    result = affectus("evaluate", "words", "--corpus", "goemotions", "--root", tmp_path / "go", "--json")
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records/words.json").write_text(result.out)
+    shown = affectus("scoreboard", tmp_path / "records")
+    assert shown.code == 0, shown.err
+    assert "goemotions" in shown.out
+    page = tmp_path / "board.html"
+    assert affectus("scoreboard", tmp_path / "records", "--out", page).code == 0
+    assert "<table" in page.read_text()
+    assert affectus("scoreboard", tmp_path / "nothing").code in (1, 2)
+
+
+def test_score_of_an_unknown_benchmark_is_one_line(affectus: Run, tmp_path: Path) -> None:
+    result = affectus("score", "--benchmark", "nonsense", "--predictions", tmp_path / "p.csv")
+    assert result.code in (1, 2)
+    assert result.err.startswith("error: nonsense")
+    assert len(result.err.splitlines()) == 1
+
+
 def start(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "affectus.app.cli", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))

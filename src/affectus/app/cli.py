@@ -181,12 +181,13 @@ def score(
         Path | None, typer.Option(help="Label file, where the predictions do not hold the truth.")
     ] = None,
     variant: Annotated[str, typer.Option(help="published (bug for bug) or strict.")] = "strict",
+    tables: Annotated[Path | None, typer.Option(help="Folder with emotion-wheel tables to use.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Score a file of predictions by the protocol of a benchmark."""
     from affectus.app.research import score as run
 
-    run(benchmark, predictions, labels, variant, as_json)
+    run(benchmark, predictions, labels, variant, tables, as_json)
 
 
 @app.command()

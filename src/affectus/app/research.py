@@ -48,18 +48,21 @@ def evaluate(model: str, corpus: str, root: Path, split: str, as_json: bool) -> 
     _show(evaluation.evaluate(model, corpus, root, split, folder), as_json)
 
 
-def score(benchmark: str, predictions: Path, labels: Path | None, variant: str, as_json: bool) -> None:
+def score(
+    benchmark: str, predictions: Path, labels: Path | None, variant: str, tables: Path | None, as_json: bool
+) -> None:
     """Score a file of predictions and print the result record."""
     from affectus import evaluation
 
-    _show(evaluation.score(benchmark, predictions, labels=labels, variant=variant), as_json)
+    _show(evaluation.score(benchmark, predictions, labels=labels, variant=variant, tables=tables), as_json)
 
 
 def scoreboard(records: Sequence[Path], out: Path | None) -> None:
     """Render result records as Markdown or HTML."""
     from affectus import evaluation
 
-    text = evaluation.scoreboard(records, "html" if out and out.suffix.lower() in (".html", ".htm") else "markdown")
+    files = [file for path in records for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    text = evaluation.scoreboard(files, "html" if out and out.suffix.lower() in (".html", ".htm") else "markdown")
     if out is None:
         print(text)
     else:
