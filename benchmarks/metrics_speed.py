@@ -1,6 +1,6 @@
 """Time the metrics against the libraries people use for them, side by side on the same data.
 
-    python benchmarks/metrics_speed.py [--rows 100000] [--draws 1000] [--json FILE]
+    python benchmarks/metrics_speed.py [--rows 100000] [--draws 1000] [--wheels FOLDER] [--json FILE]
 
 The row-resampling peer is timed on a few draws and scaled up, since all of them would take minutes.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +20,23 @@ import numpy as np
 import scipy.stats
 from sklearn import metrics as sk
 
-from affectus.metrics import auc, ccc, ece, interval, krippendorff_alpha, macro_f1, paired_permutation, srcc
+from affectus.labels import wheels
+from affectus.metrics import (
+    auc,
+    ccc,
+    cider,
+    ece,
+    interval,
+    krippendorff_alpha,
+    macro_f1,
+    ndcg,
+    paired_permutation,
+    srcc,
+    wheel_f1,
+)
 
 PEER_DRAWS = 10
+WORD_ROWS = 10_000
 
 
 def seconds(work: Callable[[], Any], repeats: int = 5) -> float:
@@ -47,6 +62,45 @@ def plain_ccc(x: np.ndarray, y: np.ndarray) -> float:
     """CCC through numpy's covariance matrix."""
     cov = np.cov(x, y, ddof=0)
     return float(2 * cov[0, 1] / (cov[0, 0] + cov[1, 1] + (x.mean() - y.mean()) ** 2))
+
+
+def set_by_set(truth: list[list[str]], guess: list[list[str]], tables: wheels.WheelTables) -> float:
+    """Open-vocabulary F as it is usually written: one set after the other, wheel after wheel."""
+    scores = []
+    for wheel in range(1, tables.n_wheels + 1):
+        pairs = [
+            (tables.clusters(a, wheel=wheel), tables.clusters(b, wheel=wheel))
+            for a, b in zip(truth, guess, strict=True)
+        ]
+        scored = [(a, b) for a, b in pairs if a]
+        precision = float(np.mean([len(a & b) / len(b) if b else 0.0 for a, b in scored]))
+        recall = float(np.mean([len(a & b) / len(a) for a, b in scored]))
+        scores.append(2 * precision * recall / (precision + recall))
+    return float(np.mean(scores))
+
+
+def measure_words(folder: Path | None) -> list[dict[str, Any]]:
+    """Open-vocabulary F on lists of one to six words, as lists and as the texts that published files hold."""
+    tables = wheels.load(folder)
+    rng, vocabulary = random.Random(0), list(tables.forms)
+    lists = [[rng.sample(vocabulary, rng.randint(1, 6)) for _ in range(WORD_ROWS)] for _ in range(2)]
+    texts = [[str(row) for row in column] for column in lists]
+    peer, name = seconds(lambda: set_by_set(lists[0], lists[1], tables), 2), "Python sets, row by row"
+    task = f"open-vocabulary F, {WORD_ROWS:,} rows, {tables.n_wheels} wheels ({tables.version})"
+    sentences = [" ".join(row) for column in lists for row in column][:2000]
+    return [
+        record(f"{task}, word lists", lambda: wheel_f1(*lists, tables), peer, name),
+        record(f"{task}, list texts", lambda: wheel_f1(*texts, tables), None, ""),
+        record("CIDEr-D, 1,000 sentences", lambda: cider(sentences[:1000], sentences[1000:]), None, ""),
+    ]
+
+
+def measure_ranking() -> list[dict[str, Any]]:
+    """nDCG of 1,000 queries over 1,000 items with graded relevance."""
+    rng = np.random.default_rng(0)
+    grades, scores = rng.integers(0, 4, (1000, 1000)).astype(float), rng.random((1000, 1000))
+    peer = seconds(lambda: sk.ndcg_score(grades, scores), 1)
+    return [record("nDCG, 1,000 queries, 1,000 items", lambda: ndcg(grades, scores), peer, "scikit-learn")]
 
 
 def measure(rows: int, draws: int) -> list[dict[str, Any]]:
@@ -105,9 +159,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--wheels", type=Path, help="folder of published emotion wheel tables; the own ones without")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    results = measure(options.rows, options.draws)
+    results = measure(options.rows, options.draws) + measure_words(options.wheels) + measure_ranking()
     print(f"| task ({options.rows:,} rows unless said) | affectus | peer | times faster |\n|---|---|---|---|")
     for row in results:
         peer = row["peer_seconds"]
