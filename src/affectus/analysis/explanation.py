@@ -48,7 +48,7 @@ def explain(found: Findings, engines: Engines, sink: RowSink, settings: Settings
     minutes: dict[int, list[FusedWindow]] = defaultdict(list)
     for window in found.windows:
         minutes[int(window.start / 60)].append(window)
-    for minute in sorted(minutes):
+    for minute in sorted({*minutes, *(int(turn.window.start / 60) for turn in found.spoken if turn.changes)}):
         left = MOST_PER_MINUTE
         for window in _conflicts(minutes[minute])[: min(left, MOST_CONFLICTS)]:
             _write_conflict(window, found, sink)

@@ -13,6 +13,8 @@ import numpy as np
 from affectus import __version__, media
 from affectus.analysis import baseline, explanation, perceive_words, speakers
 from affectus.analysis.engines import Engines
+from affectus.analysis.fusion import UNCERTAIN
+from affectus.analysis.memory import give_back
 from affectus.analysis.perceive_faces import FaceEvidence, FacePass
 from affectus.analysis.perceive_scene import KeyFrame, ScenePass
 from affectus.analysis.perceive_voice import SpokenTurn, VoicePass
@@ -28,6 +30,8 @@ log = logging.getLogger("affectus.analysis")
 
 #: Called with the stage and the share of it that is done, 0…1.
 Progress = Callable[[str, float], None]
+#: Recordings longer than this (s) give memory back between stages; for short ones loading it anew costs more.
+LONG = 600.0
 #: Seconds of sound per block.
 BLOCK = 10.0
 
@@ -43,7 +47,7 @@ class Findings:
     key_frames: list[KeyFrame] = field(default_factory=list)
     spoken: list[SpokenTurn] = field(default_factory=list)
     words: list[WordsTurn] = field(default_factory=list)
-    windows: list[FusedWindow] = field(default_factory=list)
+    windows: list[FusedWindow] = field(default_factory=list)  #: those an explanation may want
     rate: float = 0.0
 
     @property
@@ -95,7 +99,8 @@ def _recording(
         start = number * settings.window
         span = (start, min(start + settings.window, end) if end > start else start + settings.window)
         window = write_window(sink, person, number, span, opinions, settings.confidence, settings.conflict)
-        found.windows.append(window)
+        if window.conflict is not None or window.decision not in (UNCERTAIN, "neutral"):
+            found.windows.append(window)
     explanation.explain(found, engines, sink, settings)
     tell("fusion", 1.0)
 
@@ -150,6 +155,8 @@ def _pictures(path: Path, settings: Settings, engines: Engines, found: Findings,
             found.warnings.append("no face was found in the pictures")
         if found.faces.dropped:
             found.warnings.append(f"{found.faces.dropped} faces seen only for a moment were left out")
+    if found.info.duration > LONG:
+        give_back()
     tell("pictures", 1.0)
 
 
@@ -177,6 +184,8 @@ def _sound(
             speech.push(block)
             tell("sound", start / found.info.duration if found.info.duration else 0.0)
     speech.finish()
+    if found.info.duration > LONG:
+        give_back(recogniser=True)
     found.warnings += [w for w in blocks.warnings if w not in found.warnings]
     found.spoken = speech.turns
     if not speech.turns:

@@ -103,6 +103,12 @@ def transcribe(
     return [replace(t, start=t.start + offset, end=t.end + offset) for t in turns if re.search(r"\w", t.text)]
 
 
+def release() -> None:
+    """Close the recognisers that are open; the next `transcribe` opens what it needs anew. They hold over 100 MB."""
+    moonshine.loaded.cache_clear()
+    _whisper.cache_clear()
+
+
 def _language(language: str) -> str:
     """The bare code: "en-US" → "en"; "auto" stays."""
     code = re.split(r"[-_]", language.strip().lower())[0]
