@@ -42,7 +42,7 @@ def test_zero_bytes(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["diary.txt", "film.srt", "table.csv", "notes.md"])
 def test_nothing_but_white_space(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("\n  \n\t\n")
-    refused(tmp_path / name, "no text|white space|empty|no cue|no row")
+    refused(tmp_path / name, "no text|white space|no subtitle|no row")
 
 
 def test_missing_and_folder_like_paths(tmp_path: Path) -> None:
