@@ -16,9 +16,10 @@ _PUBLIC = {
     "write_record": "record",
     "environment": "record",
     "score": "scoring",
-    "benchmark": "benchmark",
-    "benchmarks": "benchmark",
-    "Benchmark": "benchmark",
+    "scoreboard": "board",
+    "benchmark": "presets",
+    "benchmarks": "presets",
+    "Benchmark": "presets",
     "read_items": "items",
 }
 

@@ -48,27 +48,9 @@ def evaluate(
             "see affectus corpora info",
         )
     rows, unlabelled = _with_truth(items, rows, target, rated)
-    left_out |= unlabelled
     outputs = feeding.run(loaded, items, rows, progress)
-    record = Record(
-        model=loaded.card.name,
-        corpus=items.name,
-        split=split.lower(),
-        n=len(outputs.rows),
-        metrics={},
-        perspective=loaded.card.perspective,
-        left_out=left_out,
-        skipped=skip_list(
-            [*((f"{p.file}:{p.row}" if p.row else p.file, p.reason) for p in items.problems), *outputs.skipped]
-        ),
-        notes=[note for note in (f"inputs: {outputs.reading}", targets.trained_on(loaded.card, items)) if note],
-        selection=loaded.card.selection,
-        version=loaded.card.version,
-        weights=dict(loaded.card.files),
-        environment=environment(),
-    )
-    group = targets.first_group(items)
-    grouping = _Grouping(items, group)
+    record = _opened(loaded.card, items, split, outputs, left_out | unlabelled)
+    grouping = _Grouping(items, targets.first_group(items))
     if target is not None:
         _score_labels(record, target, outputs, items, loaded, grouping)
     if rated:
@@ -77,6 +59,26 @@ def evaluate(
     if not record.metrics:
         raise CorpusError(items.files.root, "holds no item with a label that the model can give", items.info.obtain)
     return plain(record.as_dict())
+
+
+def _opened(card: Card, corpus: Corpus, split: str, outputs: feeding.Outputs, left_out: dict[str, int]) -> Record:
+    """A record without scores: what ran on what, and what could not be read."""
+    problems = [(f"{p.file}:{p.row}" if p.row else p.file, p.reason) for p in corpus.problems]
+    return Record(
+        model=card.name,
+        corpus=corpus.name,
+        split=split.lower(),
+        n=len(outputs.rows),
+        metrics={},
+        perspective=card.perspective,
+        left_out=left_out,
+        skipped=skip_list([*problems, *outputs.skipped]),
+        notes=[note for note in (f"inputs: {outputs.reading}", targets.trained_on(card, corpus)) if note],
+        selection=card.selection,
+        version=card.version,
+        weights=dict(card.files),
+        environment=environment(),
+    )
 
 
 class _Grouping:

@@ -83,9 +83,8 @@ def read_items(path: str | Path, corpus: str = "", split: str = "all") -> Items:
 
 def _npz(file: Path) -> Items:
     held = load_npz(file.read_bytes(), str(file))
-    parts = {key.removesuffix("_corpus"): _fields(value) for key, value in held.items() if key.endswith("_corpus")}
-    if parts:
-        return Items(str(file), {part: items for part, items in parts.items() if items is not None})
+    if parts := _parts(held):
+        return Items(str(file), parts)
     dictionaries = {key: items for key, value in held.items() if (items := _fields(value)) is not None}
     if len(dictionaries) == 1:
         return Items(str(file), {"": next(iter(dictionaries.values()))})
@@ -96,10 +95,16 @@ def _npz(file: Path) -> Items:
         return _unnamed(file, held)
     names = [str(name) for name in np.asarray(held[key]).ravel()]
     columns = {k: v for k, v in held.items() if k != key and np.ndim(v) and len(v) == len(names)}
-    rest = {k: np.asarray(v) for k, v in held.items() if k != key and k not in columns}
+    rest = {k: np.asarray(v) for k, v in held.items() if k != key}
     columns = {"item" if k == "fileitems" else k: v for k, v in columns.items()}
     rows = {name: {k: _value(v[i]) for k, v in columns.items()} for i, name in enumerate(names)}
     return Items(str(file), {"": rows}, rest)
+
+
+def _parts(held: Mapping[str, Any]) -> dict[str, dict[str, Item]]:
+    """Parts of a label archive: `train_corpus` … → name → {emo, val}."""
+    found = {key.removesuffix("_corpus"): _fields(value) for key, value in held.items() if key.endswith("_corpus")}
+    return {part: items for part, items in found.items() if items is not None}
 
 
 def _unnamed(file: Path, held: Mapping[str, Any]) -> Items:
@@ -170,6 +175,8 @@ def _json(file: Path) -> Items:
         raise ConfigError(file, "is neither an object nor a list")
     if held and all(isinstance(v, list) and v and isinstance(v[0], dict) for v in held.values()):
         return Items(str(file), {part: _named(file, _flat(rows)) for part, rows in held.items()})
+    if parts := _parts(held):
+        return Items(str(file), parts)
     known = _fields(held) or {}
     rows = [{**item, "name": name} for name, item in known.items()]
     if any(isinstance(item.get(key), list) for item in known.values() for key in ("timestamps", "sentences")):
@@ -275,13 +282,21 @@ def _corpus(folder: Path, corpus: str, split: str) -> Items:
     except AffectusError:
         if any(loaded.column("split")):
             raise
-    rows = {}
+    rows: list[Item] = []
     for row in loaded.table.to_pylist():
         fields = {key: value for key, value in row.items() if value is not None}
-        if fields.get("start") is not None and fields.get("text") and "group:video" in fields:
-            fields["span"], fields["sentence"] = [fields["start"], fields["end"]], fields["text"]
-        rows[str(row["id"])] = fields
-    return Items(str(folder), {"": rows})
+        if "text" in fields and "start" in fields and "group:video" in fields:
+            fields["span"] = [fields["start"], fields["end"]]
+            fields = _without_id(fields) | {"video": fields["group:video"], "sentence": fields["text"]}
+        elif "text" in fields and "meta:box" in fields:
+            fields = _without_id(fields) | {"image_id": fields["group:image"], "expression": fields["text"]}
+        rows.append(fields)
+    return Items(str(folder), {"": _named(folder, rows)})
+
+
+def _without_id(fields: Item) -> dict[str, Any]:
+    """Fields of a row that is named by its video or picture and its sentence, as in published files."""
+    return {key: value for key, value in fields.items() if key != "id"}
 
 
 _READERS: dict[str, Callable[[Path], Items]] = {

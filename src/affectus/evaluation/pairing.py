@@ -57,6 +57,10 @@ class Pairs:
         wanted = PREDICTION if self.single_file else (*names, *PREDICTION, "item")
         return [None if item is None else pick(item, wanted) for item in self.predicted]
 
+    def facts(self, *names: str) -> list[Any]:
+        """A stated fact about each item, such as its sub-task; None without."""
+        return [pick(item, names) for item in self.truth]
+
     def groups(self) -> np.ndarray | None:
         """Keys of the first `group:` field that all items have, None without at least two values."""
         if not self.truth:

@@ -11,10 +11,10 @@ from typing import Any
 
 from affectus.corpora.safe import load_npz
 from affectus.errors import ConfigError, LabelError
-from affectus.evaluation.benchmark import Benchmark, Protocol
 from affectus.evaluation.items import Items
 from affectus.evaluation.measures import Entries
-from affectus.labels import LabelSpace, wheels
+from affectus.evaluation.presets import Benchmark, Protocol
+from affectus.labels import LabelSpace, normalise, wheels
 from affectus.labels import space as label_space
 
 
@@ -54,8 +54,11 @@ class Context:
         return self.benchmark.order or None
 
     def space(self) -> LabelSpace:
-        """Label space of the benchmark."""
-        return label_space(self.benchmark.space)
+        """Label space of the benchmark; `labels` in the options make one that is not registered."""
+        if not (labels := tuple(self.options.get("labels", ()))):
+            return label_space(self.benchmark.space)
+        names = {normalise(label): label for label in labels}
+        return LabelSpace(self.benchmark.name, self.benchmark.title, labels, ("expressed",), {}, names, {})
 
     def wheel_tables(self) -> wheels.WheelTables:
         """The user's emotion-wheel tables, or the library's own when there are none."""
@@ -111,5 +114,7 @@ def read_label(value: Any, space: LabelSpace, order: str | None, name: str) -> s
     if text.lstrip("-").replace(".0", "").isdigit():
         return space.decode(text, order, name)
     if text not in space:
+        if not space.source:  # labels listed by a benchmark: other published ones are not scored
+            return None
         raise LabelError(name, f"{text!r} is no label of {space.name}", f"labels: {', '.join(space.labels)}")
     return space.lookup(text, name)

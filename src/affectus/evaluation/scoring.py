@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from affectus.errors import AffectusError, ConfigError
-from affectus.evaluation.benchmark import Benchmark, benchmark
 from affectus.evaluation.items import read_items
 from affectus.evaluation.measures import DRAWS, LEVEL
 from affectus.evaluation.pairing import Pairs, pair
+from affectus.evaluation.presets import Benchmark, benchmark
 from affectus.evaluation.record import Entry, Record, digest, environment, plain
 from affectus.evaluation.scored import Context, Scored
 
@@ -24,6 +24,17 @@ _TASKS = {
     "hit": ("task_words", "hit_rate"),
     "sentiment": ("task_words", "sentiment"),
     "word_sets": ("task_words", "word_sets"),
+    "classes": ("task_labels", "classes"),
+    "verdicts": ("task_labels", "verdicts"),
+    "subtasks": ("task_labels", "subtasks"),
+    "values": ("task_values", "values"),
+    "judged": ("task_values", "judged"),
+    "several": ("task_values", "several"),
+    "top_labels": ("task_values", "top_labels"),
+    "hidden": ("task_values", "hidden"),
+    "spans": ("task_places", "spans"),
+    "boxes": ("task_places", "boxes"),
+    "retrieval": ("task_places", "retrieval"),
 }
 #: A folder with one of these names, beside or above the scored files, is taken for the published wheel tables.
 _WHEEL_FOLDERS = ("emotion_wheels", "emotion_wheel")

@@ -242,7 +242,7 @@ def word_sets(pairs: Pairs, context: Context) -> Scored:
     truth, guess = lists(pairs.true(names)), lists(pairs.guessed(names))
     found = {name: entry(metric, truth, guess) for name, metric in _SET_METRICS.items()}
     parts: dict[str, Mapping[str, Any]] = {}
-    subsets = np.array([str(value) for value in pairs.true(("subset", "part", "meta:subset", "group"))])
+    subsets = np.array([str(subset) for subset in pairs.facts("subset", "meta:subset", "part", "group")])
     if len(np.unique(subsets)) > 1:
         for subset in np.unique(subsets):
             rows = subsets == subset
