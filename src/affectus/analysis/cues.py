@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from affectus.analysis import face_cues
 from affectus.analysis.fusion import LABELS, Opinion
 from affectus.analysis.perceive_faces import FaceEvidence, Peak
 from affectus.analysis.perceive_scene import KeyFrame
 from affectus.analysis.perceive_voice import SpokenTurn
 from affectus.analysis.perceive_words import WordsTurn
 from affectus.analysis.rows import RowSink
+
+if TYPE_CHECKING:
+    from affectus.models.face import FaceModel
 
 #: Least probability that covering a region must cost for it to be named.
 DROP_FROM = 0.10
@@ -37,24 +42,26 @@ class Clause:
     rows: tuple[int, ...]
 
 
-def face_clause(peak: Peak, person: tuple[int, str], sink: RowSink, usual: np.ndarray | None) -> Clause:
+def face_clause(
+    peak: Peak, person: tuple[int, str], sink: RowSink, usual: np.ndarray | None, model: FaceModel | None
+) -> Clause:
     """What carries the reading of a face on the clearest frame of a window; writes its evidence rows."""
     shared = {"start": peak.time, "end": peak.time, "frame": peak.frame, "track": person[0], "speaker": person[1]}
     shared |= {"source": "face", "perspective": "expressed", "space": "evidence"}
     rows = [peak.row]
     parts = []
-    if peak.cues is not None and peak.cues.blendshapes is not None:
+    if peak.blendshapes is not None:
         from affectus.features.face_geometry import facial_cues
 
-        moved = facial_cues(peak.cues.blendshapes, usual)
+        moved = facial_cues(peak.blendshapes, usual)
         visible = [c for c in moved if c.strength >= CUE_STRENGTH and c.unit not in GAZE][:MOST_CUES]
         for cue in visible:
             text = f"{cue.name} ({cue.unit})"
             rows.append(sink.add(method="blendshapes", label=cue.name, score=cue.strength, text=text, **shared))
         if visible:
             parts.append(_listed([f"{c.name} ({c.unit})" for c in visible]))
-    if peak.cues is not None and peak.cues.drops:
-        region, drop = max(peak.cues.drops.items(), key=lambda item: item[1])
+    if peak.crop is not None and model is not None:
+        region, drop = max(face_cues.drops(model, peak.crop, peak.label).items(), key=lambda item: item[1])
         if drop >= DROP_FROM:
             left = peak.probability - drop
             text = f"covering the {region} lowers {peak.label} from {peak.probability:.0%} to {left:.0%}"
@@ -155,9 +162,9 @@ def scenes(key_frames: Sequence[KeyFrame], sink: RowSink) -> None:
 def usual_blendshapes(evidence: FaceEvidence, track: int) -> np.ndarray | None:
     """Median blendshapes (52,) of a face over the frames that were looked at; None for fewer than five."""
     rows = [
-        entry.peak.cues.blendshapes
+        entry.peak.blendshapes
         for (who, _), entry in evidence.windows.items()
-        if who == track and entry.peak and entry.peak.cues and entry.peak.cues.blendshapes is not None
+        if who == track and entry.peak and entry.peak.blendshapes is not None
     ]
     return np.median(np.stack(rows), axis=0) if len(rows) >= 5 else None
 

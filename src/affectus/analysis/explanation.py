@@ -42,7 +42,7 @@ def explain(found: Findings, engines: Engines, sink: RowSink, settings: Settings
     _occlude_words(found.words, engines, sink, timed)
     if found.info.kind not in ("video", "audio"):
         for window in _emotional(found.windows)[:MOST_TEXTS]:
-            _write_peak(window, found, sink, timed)
+            _write_peak(window, found, engines, sink)
         cues.scenes(found.key_frames, sink)
         return
     minutes: dict[int, list[FusedWindow]] = defaultdict(list)
@@ -51,10 +51,10 @@ def explain(found: Findings, engines: Engines, sink: RowSink, settings: Settings
     for minute in sorted({*minutes, *(int(turn.window.start / 60) for turn in found.spoken if turn.changes)}):
         left = MOST_PER_MINUTE
         for window in _conflicts(minutes[minute])[: min(left, MOST_CONFLICTS)]:
-            _write_conflict(window, found, sink)
+            _write_conflict(window, found, engines, sink)
             left -= 1
         for window in _peaks(minutes[minute])[: min(left, MOST_PEAKS)]:
-            _write_peak(window, found, sink, True)
+            _write_peak(window, found, engines, sink)
             left -= 1
         for turn in _notable_turns(found, minute)[: min(left, MOST_TURNS)]:
             _write_turn(turn, found, sink)
@@ -114,7 +114,9 @@ def _notable_turns(found: Findings, minute: int) -> list[SpokenTurn]:
     return sorted(turns, key=lambda t: -abs(t.changes[0][1]))
 
 
-def _clauses(window: FusedWindow, found: Findings, sink: RowSink, sources: Sequence[str]) -> Iterator[Clause]:
+def _clauses(
+    window: FusedWindow, found: Findings, engines: Engines, sink: RowSink, sources: Sequence[str]
+) -> Iterator[Clause]:
     """What each of some modalities contributes to a window, strongest modality first."""
     for opinion in sorted(window.opinions, key=lambda o: -o.weight):
         if opinion.source not in sources:
@@ -123,7 +125,7 @@ def _clauses(window: FusedWindow, found: Findings, sink: RowSink, sources: Seque
             entry = found.faces.windows.get((window.person[0], window.number))
             if entry is not None and entry.peak is not None:
                 usual = cues.usual_blendshapes(found.faces, window.person[0])
-                yield cues.face_clause(entry.peak, window.person, sink, usual)
+                yield cues.face_clause(entry.peak, window.person, sink, usual, engines.model("face"))
         elif opinion.source == "voice":
             turn = _turn_at(found.spoken, window)
             yield cues.voice_clause(opinion, turn)
@@ -149,19 +151,19 @@ def _agreeing(window: FusedWindow) -> list[str]:
     return same or [max(window.opinions, key=lambda o: o.weight).source]
 
 
-def _write_peak(window: FusedWindow, found: Findings, sink: RowSink, timed: bool) -> None:
-    clauses = list(_clauses(window, found, sink, _agreeing(window)))
+def _write_peak(window: FusedWindow, found: Findings, engines: Engines, sink: RowSink) -> None:
+    clauses = list(_clauses(window, found, engines, sink, _agreeing(window)))
     head = f"{_who(window.person, found)}: perceived {window.decision} ({window.score:.0%})."
     _write(window, sink, [head, *(c.text for c in clauses)], [window.row, *(r for c in clauses for r in c.rows)])
 
 
-def _write_conflict(window: FusedWindow, found: Findings, sink: RowSink) -> None:
+def _write_conflict(window: FusedWindow, found: Findings, engines: Engines, sink: RowSink) -> None:
     if window.conflict is None:
         return
     first, second, bits = window.conflict
     sides = {o.source: o for o in window.opinions}
     shown = " while ".join(f"the {name} {_points(sides[name])}" for name in (first, second))
-    clauses = list(_clauses(window, found, sink, (first, second)))
+    clauses = list(_clauses(window, found, engines, sink, (first, second)))
     head = f"{_who(window.person, found)}: {shown} ({bits:.2f} of 1 bit apart)."
     rows = [window.conflict_row, *(r for c in clauses for r in c.rows)]
     _write(window, sink, [head, *(c.text for c in clauses)], rows)

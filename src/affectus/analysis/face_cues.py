@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -34,14 +33,6 @@ class Patch:
     face: Face
 
 
-@dataclass(frozen=True)
-class Cues:
-    """`drops`: region → probability of the label lost when it is covered; `blendshapes` (52,) or None."""
-
-    drops: dict[str, float]
-    blendshapes: np.ndarray | None = None
-
-
 def cut_out(image: np.ndarray, face: Face) -> Patch:
     """The part of a picture about a face, twice the box wide, at most `PATCH_SIDE` pixels."""
     x, y, w, h = face.box
@@ -67,21 +58,11 @@ def mouth_motion(before: np.ndarray | None, after: np.ndarray) -> float:
     return float(np.clip((mouth + 1) / (upper + 1) - 1, 0, 3))
 
 
-def find(
-    model: FaceModel, landmarker: FaceLandmarker | None, faces: Sequence[tuple[np.ndarray | None, Patch | None, str]]
-) -> list[Cues]:
-    """Cues of several faces at once, each an aligned crop, its patch (or None) and the label to explain."""
-    crops = [crop for crop, _, _ in faces if crop is not None]
-    if not crops:
-        return []
-    variants = [covered for crop in crops for covered in (crop, *(cover(crop, r) for r in REGIONS.values()))]
-    scores = model.probabilities(variants).reshape(len(crops), 1 + len(REGIONS), -1)
-    found = []
-    for (_, patch, label), table in zip(faces, scores, strict=True):
-        column = table[:, model.card.labels.index(label)]
-        drops = {name: float(column[0] - column[1 + i]) for i, name in enumerate(REGIONS)}
-        found.append(Cues(drops, _blendshapes(landmarker, patch)))
-    return found
+def drops(model: FaceModel, crop: np.ndarray, label: str) -> dict[str, float]:
+    """Region → probability of a label that is lost when the region of an aligned crop (grey or RGB) is covered."""
+    variants = [crop, *(cover(crop, region) for region in REGIONS.values())]
+    column = model.probabilities(variants)[:, model.card.labels.index(label)]
+    return {name: float(column[0] - column[1 + i]) for i, name in enumerate(REGIONS)}
 
 
 def cover(crop: np.ndarray, region: tuple[float, float, float, float]) -> np.ndarray:
@@ -100,8 +81,7 @@ def _part(values: np.ndarray, region: tuple[float, float, float, float]) -> np.n
     return values[top:bottom, left:right]
 
 
-def _blendshapes(landmarker: FaceLandmarker | None, patch: Patch | None) -> np.ndarray | None:
-    if landmarker is None or patch is None:
-        return None
+def blendshapes(landmarker: FaceLandmarker, patch: Patch) -> np.ndarray | None:
+    """Facial movements (52,) of a face, None where the landmarker sees no face."""
     result = landmarker.detect(patch.image, [patch.face])[0]
     return result.values if result.presence >= 0.5 else None

@@ -38,7 +38,11 @@ CUE_FROM = 0.35
 
 @dataclass
 class Peak:
-    """The frame of a window that shows an emotion most clearly: what the explanation points at."""
+    """The frame of a window that shows an emotion most clearly: what the explanation points at.
+
+    `crop` is the aligned face in grey (a few kilobytes), `blendshapes` (52,) its facial movements where they were
+    looked at; `patch` is dropped once that is done.
+    """
 
     strength: float
     label: str
@@ -48,7 +52,7 @@ class Peak:
     time: float
     crop: np.ndarray | None
     patch: face_cues.Patch | None
-    cues: face_cues.Cues | None = None
+    blendshapes: np.ndarray | None = None
 
 
 @dataclass
@@ -122,7 +126,6 @@ class FacePass:
         self._waiting: dict[int, list[_Seen]] = defaultdict(list)
         self._queue: list[_Seen] = []
         self._open: dict[int, int] = {}
-        self._closed: list[FaceWindow] = []
         self._last_crop: dict[int, np.ndarray] = {}
         self._looks: dict[int, tuple[float, str]] = {}
         self._since = 0
@@ -172,7 +175,6 @@ class FacePass:
         self._queue.clear()
         for track, number in self._open.items():
             self._close(track, number)
-        self._explain()
         known = set(self.evidence.tracks())
         kept = [t for t in sorted(self._looks) if t in known][:MOST_THUMBNAILS]
         self.evidence.thumbnails = {track: self._looks[track][1] for track in kept}
@@ -203,8 +205,6 @@ class FacePass:
         for seen, prediction, posterior in zip(batch, predictions, common, strict=True):
             row = self._write(seen, prediction)
             self._gather(seen, prediction, posterior, row)
-        if len(self._closed) >= BATCH // 4:
-            self._explain()
 
     def _write(self, seen: _Seen, prediction: Any) -> int:
         shared = {
@@ -238,23 +238,19 @@ class FacePass:
         strength = float(1 - posterior[NEUTRAL]) * (0.2 + quality)
         if entry.peak is None or strength > entry.peak.strength:
             label, probability = prediction.top()
-            entry.peak = Peak(strength, label, probability, row, seen.frame, seen.time, seen.crop, seen.patch)
+            grey = cv2.cvtColor(seen.crop, cv2.COLOR_RGB2GRAY)
+            entry.peak = Peak(strength, label, probability, row, seen.frame, seen.time, grey, seen.patch)
 
     def _close(self, track: int, number: int) -> None:
-        """A window is complete: its peak waits for its cues, or lets go of its pixels."""
-        entry = self.evidence.windows[track, number]
-        peak = entry.peak
-        if peak is not None and peak.probability >= CUE_FROM and peak.label != "neutral":
-            self._closed.append(entry)
-        elif peak is not None:
-            peak.crop = peak.patch = None
-
-    def _explain(self) -> None:
-        peaks = [entry.peak for entry in self._closed if entry.peak is not None and entry.peak.crop is not None]
-        found = face_cues.find(self.model, self.landmarker, [(p.crop, p.patch, p.label) for p in peaks])
-        for peak, cues in zip(peaks, found, strict=True):
-            peak.cues, peak.crop, peak.patch = cues, None, None
-        self._closed.clear()
+        """A window is complete: look at the movements of its peak, and let go of what is no longer needed."""
+        peak = self.evidence.windows[track, number].peak
+        if peak is None:
+            return
+        if peak.probability < CUE_FROM or peak.label == "neutral":
+            peak.crop = None
+        elif self.landmarker is not None and peak.patch is not None:
+            peak.blendshapes = face_cues.blendshapes(self.landmarker, peak.patch)
+        peak.patch = None
 
 
 def _usable(face: Face) -> bool:
