@@ -80,6 +80,8 @@ def _session(path: Path, device: str, state: tuple[int, int]) -> onnxruntime.Inf
     options.intra_op_num_threads = threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Threads that spin between calls take the cores from the decoder and from OpenCV.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Without an arena, memory follows the batch instead of keeping the largest one ever seen.
     options.enable_cpu_mem_arena = False
     wanted = ("CPUExecutionProvider",) if device == "cpu" else ("CUDAExecutionProvider", "CPUExecutionProvider")
