@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from affectus import corpora, evaluation
-from affectus.errors import ConfigError, CorpusError, LabelError
+from affectus.errors import ConfigError, CorpusError, LabelError, ModelError
 from affectus.labels import space
+from affectus.models.package import file_hash, model_folder
 
 from .conftest import FakeModel, OracleModel
 
@@ -211,3 +212,24 @@ def test_real_goemotions_dev_has_the_published_rows(use_model: Install, shared_d
     record = evaluation.evaluate("words", "goemotions", shared_data / "goemotions", "dev")
     assert record["n"] == 5426
     assert record["baselines"]["most_frequent_label"]["macro_f1"] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("model", "corpus", "metrics"),
+    [
+        ("face", "ferplus", {"accuracy", "uar", "ece", "nll"}),
+        ("voice", "ravdess", {"accuracy", "uar", "ece", "nll"}),
+        ("words", "goemotions", {"macro_f1", "ece", "nll"}),
+        ("words", "emobank", {"pcc_valence", "pcc_arousal", "pcc_dominance", "ccc_valence"}),
+        ("scene", "oasis", {"pcc_valence", "pcc_arousal", "ccc_valence", "coverage_valence"}),
+    ],
+)
+def test_shipped_models_run_on_their_corpora(model: str, corpus: str, metrics: set[str], tiny: Tiny) -> None:
+    try:
+        weights = model_folder(model)
+    except ModelError:
+        pytest.skip(f"the {model} model is not packaged in this checkout")
+    record = evaluation.evaluate(model, corpus, tiny(corpus), "all")
+    assert metrics <= set(record["metrics"])
+    assert record["weights"]["model.onnx"] == file_hash(weights / "model.onnx")
+    assert not record["skipped"]

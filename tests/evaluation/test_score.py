@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -457,3 +458,22 @@ def test_wheel_tables_are_found_beside_or_above_or_where_they_are_said_to_be(
     monkeypatch.setenv("AFFECTUS_WHEELS", "/elsewhere")
     assert wheel_folder(None, [file]) == Path("/elsewhere")
     assert wheel_folder(tmp_path, [file]) == tmp_path
+
+
+def test_published_synonym_groups_beside_the_predictions_are_used(write: Write, tmp_path: Path) -> None:
+    truth = write("check-openset.csv", [("name", "openset"), ("a", "['glad', 'calm']"), ("b", "['sad']")])
+    guess = write("predict-openset.csv", [("name", "openset"), ("a", "['happy']"), ("b", "['gloomy']")])
+    plain = evaluation.score("mer2024/openset", guess, truth, "published")
+    assert value(plain, "word_overlap") == 0
+    groups = {"a": [["glad", "happy"], ["calm"]], "b": [["sad"], ["gloomy"]]}
+    (tmp_path / "openset-synonym").mkdir()
+    for name, held in groups.items():
+        table = np.empty(len(held), object)
+        table[:] = held
+        np.savez(tmp_path / "openset-synonym" / f"{name}.npz", groups=table)
+    with zipfile.ZipFile(tmp_path / "openset-synonym.zip", "w") as archive:
+        for file in (tmp_path / "openset-synonym").iterdir():
+            archive.write(file, f"openset-synonym/{file.name}")
+    record = evaluation.score("mer2024/openset", guess, truth, "published")
+    assert value(record, "word_precision") == pytest.approx(0.5)
+    assert value(record, "word_recall") == pytest.approx(0.25)

@@ -84,7 +84,7 @@ def _board(records: list[Record]) -> Board:
     rule = first.notes[0] if first.benchmark and first.notes else f"scored on {first.target or 'labels'}"
     if first.benchmark and not first.published:
         rule += ". No published number follows this rule"
-    return Board(title, rule, metrics, tuple(rows))
+    return Board(title, rule[:1].upper() + rule[1:], metrics, tuple(rows))
 
 
 def _metrics(records: Sequence[Record]) -> tuple[str, ...]:
