@@ -20,7 +20,7 @@ NAMED = [
     "mafw11", "mafw43", "cremad6", "ravdess8", "emodb7", "iemocap4", "iemocap6", "meld7", "emorynlp7", "mer6",
     "cexpr7", "mikels8", "emo8", "emotion6", "sentiment2", "webemo7", "webemo25", "artemis9", "goemotions28",
     "goemotions_ekman", "goemotions_sentiment", "plutchik8", "plutchik24", "wrime8", "leia5", "vce27", "raer5",
-    "emotiontalk7", "sentiment5",
+    "emotiontalk7", "sentiment5", "heco8", "merr9", "seed4", "mahnob9", "dreamer9",
 ]  # fmt: skip
 
 

@@ -195,13 +195,14 @@ def column_kind(name: str) -> tuple[str, str, str]:
     return kind, rest, perspective
 
 
-def _field(name: str, values: Sequence[Any], info: CorpusInfo) -> tuple[pa.Field, pa.Array]:
+def _field(name: str, values: Sequence[Any], info: CorpusInfo) -> tuple[pa.Field, pa.Array | pa.ChunkedArray]:
+    ready = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else None
     if name in BASE_COLUMNS:
-        return pa.field(name, BASE_COLUMNS[name]), pa.array(values, BASE_COLUMNS[name])
+        return pa.field(name, BASE_COLUMNS[name]), pa.array(values, BASE_COLUMNS[name]) if ready is None else ready
     kind, rest, perspective = column_kind(name)
     if kind not in _KINDS or not rest:
         raise CorpusError(info.name, f"reader filled an unknown column {name!r}")
-    array = values if isinstance(values, pa.Array) else pa.array(values, _KINDS[kind])
+    array = pa.array(values, _KINDS[kind]) if ready is None else ready
     metadata: dict[str, str] = {}
     if kind not in ("group", "meta"):
         metadata["perspective"] = perspective or info.perspective

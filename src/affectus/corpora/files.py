@@ -101,6 +101,14 @@ class Archive:
             raise CorpusError(f"{self.path}{_MARK}{member}", "the archive was cut off while it was read")
         return b"".join(parts)
 
+    def stream(self, member: str) -> IO[bytes]:
+        """One member as a stream that is read little by little."""
+        place = self.members[member]
+        if self._zip is not None:
+            return self._zip.open(place)
+        assert self._file is not None
+        return io.BufferedReader(tar.Slice(self._file, *place))
+
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process opens the archive anew."""
         return open_archive, (self.path,)
@@ -285,6 +293,13 @@ class Files:
             return (self.base / ref).read_bytes()
         except OSError as error:
             raise CorpusError(self.base / ref, f"cannot be read ({error.strerror})") from None
+
+    def stream(self, ref: str) -> IO[bytes]:
+        """A file as a stream, for what is too big to be held at once; the caller closes it."""
+        if ref not in self.logical:
+            raise CorpusError(ref, f"not among the files of {self.root}")
+        archive, mark, member = ref.partition(_MARK)
+        return self.archives[archive].stream(member) if mark else (self.base / ref).open("rb")
 
     def text(self, ref: str, encoding: str = "utf-8-sig") -> str:
         """Content as text. Raises `CorpusError` naming the byte that is not in the published encoding."""

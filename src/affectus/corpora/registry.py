@@ -68,12 +68,12 @@ def _table(module: ModuleType, files: Files, notes: Notes) -> pa.Table:
 
 def _unique(table: pa.Table, notes: Notes) -> pa.Table:
     """Leave out second copies, such as those of an archive beside the folder it was unpacked to."""
+    if pc.count_distinct(table["id"], mode="all").as_py() == table.num_rows:
+        return table
     ids = table["id"].to_pylist()
     first: dict[str, int] = {}
     for position, item in enumerate(ids):
         first.setdefault(item, position)
-    if len(first) == len(ids):
-        return table
     extra = [(p, i) for p, i in enumerate(ids) if first[i] != p]
     refs = table["media"].to_pylist()
     for position, item in extra[:20]:

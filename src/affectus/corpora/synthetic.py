@@ -18,6 +18,8 @@ import av
 import cv2
 import numpy as np
 
+from affectus.corpora.bdf import bdf_bytes
+from affectus.corpora.matlab import write_mat
 from affectus.types import Conversation, Turn
 
 #: mouth curve, mouth opening, brow slope, brow height, eye opening (all -1…1) and pitch (Hz), wobble (Hz), loudness.
@@ -115,6 +117,22 @@ def conversation(
     return Conversation(name, tuple(spoken)), emotions
 
 
+def brain_waves(
+    valence: float, arousal: float, random: np.random.Generator, shape: tuple[int, int], rate: float = 128.0
+) -> np.ndarray:
+    """EEG-like noise in µV, float64 `(samples, channels)`: calm has more alpha, pleasure more of it on the right.
+
+    `valence` and `arousal` are on [-1, 1]; the first half of the channels counts as left.
+    """
+    samples, channels = shape
+    time = np.arange(samples)[:, None] / rate
+    side = np.where(np.arange(channels) < channels / 2, -1.0, 1.0)
+    phase = random.uniform(0, 2 * np.pi, (2, channels))
+    alpha = (1.5 - arousal) * (1 + 0.4 * valence * side) * np.sin(2 * np.pi * 10 * time + phase[0])
+    beta = (1.5 + arousal) * np.sin(2 * np.pi * 20 * time + phase[1])
+    return 8 * alpha + 5 * beta + random.normal(0, 2, shape)
+
+
 class Tiny:
     """Writes small seeded media and annotation files below a root; every method makes the folders it needs."""
 
@@ -188,3 +206,11 @@ class Tiny:
         """A numpy archive; dictionaries become pickled 0-d object arrays, as published."""
         content: dict[str, Any] = {k: np.array(v, object if isinstance(v, dict) else None) for k, v in arrays.items()}
         np.savez_compressed(self._new(name), **content)
+
+    def mat(self, name: str, variables: Mapping[str, Any]) -> None:
+        """A MATLAB 5 file (needs SciPy)."""
+        write_mat(self._new(name), variables)
+
+    def bdf(self, name: str, names: Sequence[str], signals: np.ndarray, rate: int) -> None:
+        """A BioSemi recording of `signals` `(channels, samples)` in µV."""
+        self._new(name).write_bytes(bdf_bytes(names, signals, rate))

@@ -8,12 +8,14 @@ anything. Compressed archives are unpacked once into an anonymous temporary file
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
 import mmap
+import os
 import tempfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 _BLOCK = 512
 _CHUNK = 1 << 20
@@ -48,6 +50,24 @@ def open_plain(path: Path) -> tuple[IO[bytes], str]:
             damage = f"compressed data is damaged or cut off ({str(error).rstrip('.').lower()})"
     unpacked.flush()
     return unpacked, damage
+
+
+class Slice(io.RawIOBase):
+    """One member of a plain tar as a readable stream, without a position shared with others."""
+
+    def __init__(self, file: IO[bytes], offset: int, size: int) -> None:
+        super().__init__()
+        self._file, self._at, self._left = file, offset, size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        part = os.pread(self._file.fileno(), min(len(buffer), self._left), self._at)
+        buffer[: len(part)] = part
+        self._at += len(part)
+        self._left -= len(part)
+        return len(part)
 
 
 def _octal(digits: bytes) -> int:

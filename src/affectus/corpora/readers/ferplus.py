@@ -87,11 +87,14 @@ def _counts(row: list[str], ref: str, line: int, notes: Notes) -> list[int] | No
         if row and line > 1:  # some copies carry a header
             notes.error(ref, line, f"{row[0]!r} is no picture name")
         return None
-    cells = row[-len(VOTES) :]
-    if len(row) < len(VOTES) + 2 or not all(c.strip().isdigit() for c in cells):
+    try:
+        counts = [int(cell) for cell in row[-len(VOTES) :]]
+    except ValueError:
+        counts = [-1]
+    if len(row) < len(VOTES) + 2 or min(counts) < 0:
         notes.error(ref, line, "expected a name, a box and ten vote counts", "fetch label.csv again")
         return None
-    return [int(c) for c in cells]
+    return counts
 
 
 def majority(votes: np.ndarray) -> pa.Array:
