@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import affectus
 import pytest
 import yaml
+
+import affectus
 from affectus.models import package
 
 ROOT = Path(__file__).parents[1]

@@ -48,11 +48,12 @@ class SceneModel:
         predictions = []
         for mean, deviation in self.outputs(images).transpose(0, 2, 1):
             low, high = np.clip(mean - factor * deviation, -1, 1), np.clip(mean + factor * deviation, -1, 1)
+            mean = np.clip(mean, -1, 1)
             predictions.append(
                 Prediction(
                     "va",
                     ("valence", "arousal"),
-                    np.clip(mean, -1, 1),
+                    mean,
                     self.card.perspective,
                     low,
                     high,

@@ -93,7 +93,7 @@ class AttentivePooling(nn.Module):
 
     def __init__(self, width: int, hidden: int = 64) -> None:
         super().__init__()
-        self.score = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 1))
+        self.score = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 1))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, D) → (B, 2D)
         weight = self.score(x).softmax(1)

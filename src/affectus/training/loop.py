@@ -86,12 +86,11 @@ def _run_phase(
     optimizer = torch.optim.AdamW(groups, lr=phase.lr, betas=phase.betas)
     steps = max(1, len(task.loader(phase, 0)) // phase.accumulate * phase.epochs)
     schedule = cosine(optimizer, phase, steps)
+    # Copied before `prepare`, which wraps the forward of the model in autocast: the average is validated in float32.
+    average = None
+    if phase.ema:
+        average = AveragedModel(task.model, multi_avg_fn=get_ema_multi_avg_fn(phase.ema), use_buffers=True)
     model, optimizer = accelerator.prepare(task.model, optimizer)
-    average = (
-        AveragedModel(accelerator.unwrap_model(model), multi_avg_fn=get_ema_multi_avg_fn(phase.ema), use_buffers=True)
-        if phase.ema
-        else None
-    )
     state = folder / "resume.pt"
     if progress.epoch and state.exists():
         _restore(state, accelerator.unwrap_model(model), optimizer, schedule, average)
@@ -126,6 +125,7 @@ def _run_phase(
                 },
             )
         accelerator.wait_for_everyone()
+    accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # gives the model its own forward back
     state.unlink(missing_ok=True)
 
 

@@ -65,7 +65,7 @@ def tilt_spectrum(audio: np.ndarray, decibels: float) -> np.ndarray:
 
 
 def add_noise(audio: np.ndarray, snr_db: float, colour: float, rng: np.random.Generator) -> np.ndarray:
-    """Add stationary noise with a 1/f^colour amplitude slope at the given signal-to-noise ratio."""
+    """Add stationary noise whose power falls with 1/f^colour, at the given signal-to-noise ratio."""
     spectrum = np.fft.rfft(rng.standard_normal(len(audio)))
     spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** (colour / 2)
     noise = np.fft.irfft(spectrum, len(audio))

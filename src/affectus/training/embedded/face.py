@@ -67,6 +67,11 @@ class FaceData:
         """Rows whose most frequent vote is an emotion, not `unknown` or `no face`."""
         return self.votes[:, : len(LABELS)].max(1) >= self.votes.max(1)
 
+    def scored(self) -> np.ndarray:
+        """Rows with one strict majority that is an emotion: those on which FER+ accuracies are reported."""
+        best = self.votes.max(1, keepdims=True)
+        return self.usable() & ((self.votes == best).sum(1) == 1)
+
     def majority(self) -> np.ndarray:
         """Index of the most frequent emotion; ties go to the first in the published order."""
         return self.votes[:, : len(LABELS)].argmax(1)
@@ -85,7 +90,7 @@ class FaceTask(Task):
     ) -> None:
         self.model: FaceNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.train = train[np.flatnonzero(train.usable())]
-        self.validation = validation[np.flatnonzero(validation.usable())]
+        self.validation = validation[np.flatnonzero(validation.scored())]
         self.validation_split = split
         self.augment = ImageAugment()
 

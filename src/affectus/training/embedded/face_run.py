@@ -120,12 +120,12 @@ def mirrored_logits(net: FaceNet, images: np.ndarray, batch: int = 256) -> np.nd
 def _write_card(
     recipe: Recipe, package: Path, net: FaceNet, report: FaceData, temperature: float, difference: float, seconds: float
 ) -> Card:
-    usable = report[np.flatnonzero(report.usable())]
-    truth = usable.majority()
-    logits = mirrored_logits(net, usable.images)
+    scored = report[np.flatnonzero(report.scored())]
+    truth = scored.majority()
+    logits = mirrored_logits(net, scored.images)
     write_package(package, card_fields(recipe))
     model = FaceModel(package)
-    probabilities = model.probabilities(list(usable.images))
+    probabilities = model.probabilities(list(scored.images))
     calibration = calibration_record(logits, softmax(logits, temperature), truth, temperature)
     fields = card_fields(
         recipe,
@@ -135,7 +135,7 @@ def _write_card(
         confusion=confusion_table(truth, probabilities.argmax(1), len(LABELS)),
         baselines={"majority_accuracy": round(float(np.bincount(truth).max() / len(truth)), 4)},
         speed={
-            "faces_per_second": measure_speed(model.probabilities, list(usable.images[:64])),
+            "faces_per_second": measure_speed(model.probabilities, list(scored.images[:64])),
             "training_minutes": round(seconds / 60, 1),
         },
     )

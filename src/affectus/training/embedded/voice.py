@@ -33,21 +33,19 @@ class VoiceNet(nn.Module):
         super().__init__()
         self.trunk = trunk or WhisperTrunk()
         self.mix = nn.Parameter(torch.zeros(len(self.trunk.blocks) + 1))
-        self.norm = nn.LayerNorm(self.trunk.width)
-        self.pool = AttentivePooling(self.trunk.width)
-        self.body = nn.Sequential(
-            nn.LayerNorm(2 * self.trunk.width),
-            nn.Dropout(dropout),
-            nn.Linear(2 * self.trunk.width, hidden),
-            nn.GELU(),
-            nn.Dropout(dropout),
-        )
+        width = self.trunk.width
+        self.pool = AttentivePooling(width)
+        # A few dimensions of the encoder are many times larger than the rest: every pooled number is brought to unit
+        # variance by itself, as standardising before a linear classifier does.
+        self.standardise = nn.BatchNorm1d(4 * width)
+        self.body = nn.Sequential(nn.Dropout(dropout), nn.Linear(4 * width, hidden), nn.GELU(), nn.Dropout(dropout))
         self.classes, self.arousal = nn.Linear(hidden, len(LABELS)), nn.Linear(hidden, 1)
 
     def forward(self, mel: Tensor) -> Tensor:
         states = self.trunk(mel)
         mixed = torch.stack([w * s for w, s in zip(self.mix.softmax(0), states, strict=True)]).sum(0)
-        features = self.body(self.pool(self.norm(mixed)))
+        plain = torch.cat([mixed.mean(1), (mixed.var(1, correction=0) + 1e-5).sqrt()], 1)
+        features = self.body(self.standardise(torch.cat([plain, self.pool(mixed)], 1)))
         return torch.cat([self.classes(features), self.arousal(features).tanh()], 1)
 
 

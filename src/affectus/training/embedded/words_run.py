@@ -89,7 +89,7 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     train, dev = (read_words(roots, split, tokenizer, labels) for split in ("train", "valid"))
     torch.manual_seed(recipe.seed)
     config = AutoConfig.from_pretrained(backbone)
-    encoder = AutoModel.from_pretrained(backbone, add_pooling_layer=False, attn_implementation="sdpa")
+    encoder = AutoModel.from_pretrained(backbone, add_pooling_layer=False, attn_implementation="eager")
     net = WordsNet(encoder, config.hidden_size, len(labels), float(recipe.options.get("dropout", 0.1)))
     repeated = train[1]
     for _ in range(int(recipe.options.get("emobank_repeats", 1)) - 1):
