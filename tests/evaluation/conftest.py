@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -89,3 +91,29 @@ def tiny(tmp_path: Path) -> Callable[[str], Path]:
     from affectus import corpora
 
     return lambda name: corpora.write_tiny(name, tmp_path / name)
+
+
+Write = Callable[[str, Any], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write JSON, JSON lines or csv below the temporary folder by suffix."""
+
+    def make(name: str, content: Any) -> Path:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith(".jsonl"):
+            file.write_text("\n".join(json.dumps(row) for row in content), encoding="utf-8")
+        elif name.endswith(".csv"):
+            with file.open("w", newline="", encoding="utf-8") as stream:
+                csv.writer(stream).writerows(content)
+        else:
+            file.write_text(json.dumps(content), encoding="utf-8")
+        return file
+
+    return make
+
+
+def value(record: dict[str, Any], metric: str) -> float:
+    return record["metrics"][metric]["value"]
