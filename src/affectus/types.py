@@ -212,7 +212,7 @@ class Timeline:
     `method` the model or rule; `space` the label space of `label`, or one of the reserved spaces
     `va` (labels valence, arousal, dominance in [-1, 1]), `quality`, `transcript` (spoken or written text in `text`),
     `evidence` (a cue; `score` is its signed strength), `explanation` (a sentence in `text` whose `refs` are the rows it
-    rests on), `decision` (label chosen by fusion or `uncertain`, score = confidence) and `conflict` (label names the two
+    rests on), `decision` (label chosen by fusion or `uncertain`, score = confidence) and `conflict` (label names two
     modalities, score = Jensen-Shannon divergence in bits, 0…1). `track` is the face track or -1, `frame` the sampled
     frame number or -1; `low`/`high` are NaN where unknown.
 

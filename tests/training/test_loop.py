@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
 from affectus.errors import ConfigError
 from affectus.training.loop import fit
 from affectus.training.optimisation import cosine, parameter_groups, select_parameters
 from affectus.training.phase import Phase
 from affectus.training.task import Task
-from safetensors.torch import load_file
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 
 class Line(Task):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import IO
 
+from affectus.assets.cache import try_lock
 from affectus.errors import AffectusError
 
 
@@ -32,7 +32,7 @@ class FileLock:
         except OSError as error:
             reason = f"cannot be written: {error.strerror or error}"
             raise AffectusError(self.path.parent, reason, "choose another folder") from None
-        while not _lock(stream):
+        while not try_lock(stream):
             if not wait:
                 stream.close()
                 return False
@@ -45,24 +45,3 @@ class FileLock:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
-
-
-def _lock(stream: IO[bytes]) -> bool:
-    if sys.platform == "win32":
-        import msvcrt
-
-        try:
-            stream.seek(0)
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True

@@ -13,6 +13,8 @@ from affectus.types import Card
 
 #: Metrics worth a column of the overview, the first that a card has.
 _HEADLINES = ("accuracy", "uar", "macro_f1", "pcc_valence")
+#: Metrics of the README's table.
+_COLUMNS = ("accuracy", "uar", "macro_f1", "pcc_valence", "pcc_arousal", "pcc_dominance")
 
 
 def show_cards(as_json: bool) -> None:
@@ -47,6 +49,23 @@ def show_card(name: str, as_json: bool) -> None:
     if card.confusion:
         cells = [(label, *row) for label, row in zip(card.labels, card.confusion, strict=False)]
         print_table(("true \\ said", *card.labels), cells, "Confusion")
+
+
+def models_markdown() -> str:
+    """The table of shipped models for the README, from their cards."""
+    lines = [
+        "| model | what it does | measured (95 % interval) | calibration error | n | size |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in models.NAMES:
+        try:
+            card = models.card(name)
+        except AffectusError:
+            continue
+        size = sum(path.stat().st_size for path in models.model_folder(name).glob("*.onnx")) / 1e6
+        measured = "; ".join(f"{key.replace('_', ' ')} {_metric(card, key)}" for key in _COLUMNS if key in card.metrics)
+        lines.append(f"| `{name}` | {card.title} | {measured} | {_metric(card, 'ece')} | {card.n} | {size:.1f} MB |")
+    return "\n".join(lines)
 
 
 def list_assets(as_json: bool) -> None:

@@ -94,7 +94,7 @@ def locked(name: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         except OSError as error:
             raise AssetError(path, f"cannot be opened: {error.strerror or error}", _MOVE_CACHE) from error
         deadline, told = time.monotonic() + seconds, False
-        while not _try_lock(stream):
+        while not try_lock(stream):
             if time.monotonic() > deadline:
                 raise AssetError(name, f"another process has been fetching it for over {seconds:.0f} s", f"see {path}")
             if not told:
@@ -107,7 +107,7 @@ def locked(name: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
 _MOVE_CACHE = "set AFFECTUS_CACHE to a folder you can write"
 
 
-def _try_lock(stream: IO[bytes]) -> bool:
+def try_lock(stream: IO[bytes]) -> bool:
     """Take the lock of an open file without waiting; False while somebody else holds it."""
     if sys.platform == "win32":
         import msvcrt

@@ -9,18 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from affectus import assets, corpora
+from affectus.metrics.recalibration import fit_temperature, softmax
 from affectus.metrics.reports import classification_report
 from affectus.models.face import FaceModel
 from affectus.nn.efficientnet import EfficientNetLite, LiteConfig
 from affectus.nn.mobilenet import BLOCKS, FaceMobileNet, read_onnx_weights
 from affectus.training.embedded.face import LABELS, SIDE, FaceData, FaceNet, FaceTask
 from affectus.training.embedded.shipping import (
-    best_temperature,
     calibration_record,
     card_fields,
     confusion_table,
     measure_speed,
-    softmax,
     write_package,
 )
 from affectus.training.export import export_onnx, halve_weights, largest_difference
@@ -91,7 +90,7 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     net.eval()
 
     logits = mirrored_logits(net, task.validation.images)
-    temperature = best_temperature(logits, task.validation.majority())
+    temperature = fit_temperature(task.validation.majority(), logits)
     package = folder / "model"
     package.mkdir(exist_ok=True)
     shipped = ShippedFace(net, temperature).eval()

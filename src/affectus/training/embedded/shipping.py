@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from affectus.metrics import confusion, ece, nll
+from affectus.metrics.recalibration import softmax
 from affectus.models.package import file_hash
 from affectus.training.recipe import Recipe
 from affectus.types import Card
@@ -38,23 +39,6 @@ CORPUS_FACTS: dict[str, dict[str, str]] = {
         "citation": "Kurdi, Lozano & Banaji, Behavior Research Methods 2017",
     },
 }
-
-
-def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Row-wise softmax of logits (n, K) divided by a temperature."""
-    scaled = logits / temperature
-    scaled = np.exp(scaled - scaled.max(1, keepdims=True))
-    return scaled / scaled.sum(1, keepdims=True)
-
-
-def best_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """Temperature in [0.2, 5] with the lowest NLL (Guo et al., ICML 2017), found on a refined grid."""
-    grid = np.geomspace(0.2, 5, 49)
-    for _ in range(2):
-        losses = [nll(truth, softmax(logits, t)) for t in grid]
-        best = int(np.argmin(losses))
-        grid = np.geomspace(grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)], 41)
-    return float(grid[int(np.argmin([nll(truth, softmax(logits, t)) for t in grid]))])
 
 
 def calibration_record(

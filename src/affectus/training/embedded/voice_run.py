@@ -15,16 +15,15 @@ from torch import Tensor, nn
 
 from affectus import assets, corpora
 from affectus.errors import ConfigError
+from affectus.metrics.recalibration import fit_temperature, softmax
 from affectus.metrics.reports import classification_report, dimension_report
 from affectus.models.voice import VoiceModel
 from affectus.nn.whisper import WhisperTrunk
 from affectus.training.embedded.shipping import (
-    best_temperature,
     calibration_record,
     card_fields,
     confusion_table,
     measure_speed,
-    softmax,
     write_package,
 )
 from affectus.training.embedded.voice import LABELS, VoiceData, VoiceNet, VoiceTask
@@ -118,7 +117,7 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     """Cross-validate, train on all speakers, calibrate, export, measure; the package lies in `folder/model`."""
     data = read_voices(roots["ravdess"])
     outputs, fold_of = cross_validate(recipe, data, folder)
-    temperature = best_temperature(outputs[:, :-1], data.label)
+    temperature = fit_temperature(data.label, outputs[:, :-1])
     net = build(recipe)
     nothing = data[np.arange(0)]
     result = fit(VoiceTask(data, nothing, net, "none"), recipe.phases, folder / "all", recipe.seed, recipe.precision)
@@ -152,7 +151,7 @@ def cross_validated_scores(
     calibrated = np.zeros((len(outputs), len(LABELS)))
     for number in np.unique(fold_of):
         inside = fold_of == number
-        other = best_temperature(outputs[~inside, :-1], data.label[~inside])
+        other = fit_temperature(data.label[~inside], outputs[~inside, :-1])
         calibrated[inside] = softmax(outputs[inside, :-1], other)
     arousal = dimension_report(data.arousal[:, None], outputs[:, -1:], ["arousal"], data.speaker)
     return {
