@@ -45,6 +45,8 @@ class EncoderBlock(nn.Module):
 class WhisperTrunk(nn.Module):
     """Two convolutions and the first `blocks` transformer blocks; log-mel (B, 80, T) → list of (B, T/2, width)."""
 
+    positions: Tensor
+
     def __init__(
         self, blocks: int = 2, width: int = 384, heads: int = 6, mels: int = 80, positions: int = 1500
     ) -> None:
