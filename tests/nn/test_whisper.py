@@ -133,12 +133,12 @@ def test_pooling_follows_its_weights_and_not_the_order() -> None:
     pool = AttentivePooling(3)
     x = torch.randn(2, 9, 3)
     torch.testing.assert_close(pool(x), pool(x[:, torch.randperm(9)]))
-    for parameter in pool.parameters():
+    for parameter in (*pool.score[1].parameters(), *pool.score[3].parameters()):
         nn.init.zeros_(parameter)
     with torch.no_grad():
-        pool.score[0].weight[0, 0] = 50.0  # frames whose first feature is positive …
-        pool.score[2].weight[0, 0] = 30.0  # … get all the weight
-    x[:, :, 0] = torch.tensor([-1.0, 1, -1, -1, 1, -1, -1, -1, 1])
+        pool.score[1].weight[0, 0] = 50.0  # frames whose first feature is above the others …
+        pool.score[3].weight[0, 0] = 30.0  # … get all the weight
+    x[:, :, 0] = 10 * torch.tensor([-1.0, 1, -1, -1, 1, -1, -1, -1, 1])
     chosen = x[:, [1, 4, 8]]
     torch.testing.assert_close(pool(x)[:, :3], chosen.mean(1), rtol=1e-4, atol=1e-5)
     spread = (chosen.var(1, correction=0) + 1e-5).sqrt()

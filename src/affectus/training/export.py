@@ -42,6 +42,12 @@ def halve_weights(path: Path, smallest: int = 256) -> None:
 
     model = onnx.load(str(path))
     graph = model.graph
+    for node in [node for node in graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]:
+        # Tables that tracing wrote as constants become weights like the others.
+        values = numpy_helper.to_array(node.attribute[0].t)
+        if values.dtype == np.float32 and values.size >= smallest:
+            graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+            graph.node.remove(node)
     casts = []
     for item in list(graph.initializer):
         values = numpy_helper.to_array(item)

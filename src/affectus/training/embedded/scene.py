@@ -132,5 +132,6 @@ class SceneTask(Task):
     def validate(self, model: nn.Module) -> dict[str, float]:
         if not len(self.validation.targets):
             return {}
-        found = self.net.solve()(torch.from_numpy(self.validation.matrix())).numpy()
+        with torch.no_grad():
+            found = self.net.solve()(torch.from_numpy(self.validation.matrix())).numpy()
         return {f"pcc_{name}": pcc(self.validation.targets[:, i], found[:, i, 0]) for i, name in enumerate(TARGETS)}
