@@ -180,7 +180,9 @@ def score(
     labels: Annotated[
         Path | None, typer.Option(help="Label file, where the predictions do not hold the truth.")
     ] = None,
-    variant: Annotated[str, typer.Option(help="published (bug for bug) or strict.")] = "strict",
+    variant: Annotated[
+        str, typer.Option(help="published (as the tables in papers were made, bug for bug) or strict (honest).")
+    ] = "published",
     tables: Annotated[Path | None, typer.Option(help="Folder with emotion-wheel tables to use.")] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -23,7 +23,6 @@ class WordsModel:
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.longest)
         self.thresholds = np.asarray(self.card.inputs["thresholds"], np.float32)
-        self.batch = int(self.card.inputs.get("batch", 16))
 
     def prepare(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids per text, cut to the longest the model takes."""
@@ -32,20 +31,18 @@ class WordsModel:
         return [encoding.ids for encoding in self.tokenizer.encode_batch([str(text) for text in texts])]
 
     def outputs(self, texts: Sequence[str]) -> np.ndarray:
-        """Calibrated probabilities and VAD (n, 31); texts of similar length share a batch."""
-        ids = self.prepare(texts)
-        result = np.empty((len(ids), len(self.card.labels) + len(self.card.dimensions)), np.float32)
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        for start in range(0, len(order), self.batch):
-            rows = order[start : start + self.batch]
-            length = max(len(ids[i]) for i in rows)
-            tokens = np.zeros((len(rows), length), np.int64)
-            mask = np.zeros((len(rows), length), np.int64)
-            for place, i in enumerate(rows):
-                tokens[place, : len(ids[i])] = ids[i]
-                mask[place, : len(ids[i])] = 1
-            result[rows] = self._session.run(None, {"ids": tokens, "mask": mask})[0]
-        return result
+        """Calibrated probabilities and VAD (n, 31).
+
+        Every text is run by itself: the int8 file scales its activations over the whole input, so batch mates and
+        padding would change a text's numbers (by up to 0.06 in probability).
+        """
+        rows = [self._output(ids) for ids in self.prepare(texts)]
+        width = len(self.card.labels) + len(self.card.dimensions)
+        return np.stack(rows) if rows else np.empty((0, width), np.float32)
+
+    def _output(self, ids: list[int]) -> np.ndarray:
+        tokens = np.array([ids], np.int64)
+        return self._session.run(None, {"ids": tokens, "mask": np.ones_like(tokens)})[0][0]
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """One prediction per text."""
