@@ -52,9 +52,10 @@ def score(
     """Score predictions on a benchmark; returns the fields of a `Record`, of the same shape as `evaluate`'s.
 
     `predictions` is a file (shapes: `evaluation.items`) or a folder with one file per checkpoint, fold or set; `labels`
-    the file or corpus folder with the truth, None where the predictions file holds it too. `variant` is
-    `published` (files in published shapes are mostly held against published tables) or `strict`. `tables` is a folder with emotion-wheel tables; without it AFFECTUS_WHEELS is used, then a folder
-    `emotion_wheels` beside or above the files, then the library's own tables.
+    the file or corpus folder with the truth, None where the predictions file holds it too. `variant` is `published`
+    (files in published shapes are mostly held against published tables) or `strict`. `tables` is a folder with
+    emotion-wheel tables; without it AFFECTUS_WHEELS is used, then a folder `emotion_wheels` beside or above the files,
+    then the library's own tables.
 
     Raises ConfigError, CorpusError or LabelError naming the file and what is wrong.
     """
