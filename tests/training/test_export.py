@@ -1,0 +1,97 @@
+"""Export: equal to the module, half the size with float16 weights, a quarter with int8 ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from affectus.training.export import export_onnx, halve_weights, largest_difference, quantise_weights
+
+onnx = pytest.importorskip("onnx")
+
+
+class Words(nn.Module):
+    """Embedding, mean, two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(200, 64)
+        self.body = nn.Sequential(nn.Linear(64, 128), nn.GELU(), nn.Linear(128, 5))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.body(self.table(ids)).mean(1)
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> tuple[Words, Path]:
+    torch.manual_seed(0)
+    model = Words().eval()
+    axes = {"ids": {0: "texts", 1: "tokens"}, "outputs": {0: "texts"}}
+    export_onnx(model, {"ids": torch.ones(2, 3, dtype=torch.long)}, "outputs", axes, tmp_path / "model.onnx")
+    return model, tmp_path / "model.onnx"
+
+
+def batches() -> list[dict[str, Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return [{"ids": torch.randint(0, 200, shape, generator=generator)} for shape in ((1, 1), (3, 7), (9, 4))]
+
+
+def test_the_file_equals_the_module_for_any_batch(exported: tuple[Words, Path]) -> None:
+    model, path = exported
+    graph = onnx.load(str(path)).graph
+    assert [i.name for i in graph.input] == ["ids"]
+    assert [o.name for o in graph.output] == ["outputs"]
+    assert largest_difference(model, path, batches()) < 1e-5
+
+
+def test_largest_difference_is_the_largest(exported: tuple[Words, Path]) -> None:
+    model, path = exported
+    with torch.no_grad():
+        model.body[2].bias[3] += 0.25
+        model.body[2].bias[1] -= 0.5
+    assert largest_difference(model, path, batches()) == pytest.approx(0.5, abs=1e-4)
+    assert largest_difference(model, path, []) == 0.0
+
+
+def test_halved_weights_keep_the_outputs(exported: tuple[Words, Path]) -> None:
+    model, path = exported
+    size = path.stat().st_size
+    halve_weights(path)
+    assert path.stat().st_size < 0.6 * size
+    assert 0 < largest_difference(model, path, batches()) < 1e-3
+    kinds = {np.dtype(onnx.numpy_helper.to_array(item).dtype).name for item in onnx.load(str(path)).graph.initializer}
+    assert "float16" in kinds
+
+
+def test_halving_leaves_small_and_huge_weights_alone(exported: tuple[Words, Path]) -> None:
+    model, path = exported
+    with torch.no_grad():
+        model.table.weight[0, 0] = 1e5  # beyond float16
+    axes = {"ids": {0: "texts", 1: "tokens"}, "outputs": {0: "texts"}}
+    export_onnx(model, {"ids": torch.ones(2, 3, dtype=torch.long)}, "outputs", axes, path)
+    halve_weights(path, smallest=1000)
+    halves = [item for item in onnx.load(str(path)).graph.initializer if item.data_type == onnx.TensorProto.FLOAT16]
+    assert [tuple(item.dims) for item in halves] == [(64, 128)]
+
+
+def test_quantised_weights_stay_within_tolerance(exported: tuple[Words, Path]) -> None:
+    model, path = exported
+    size = path.stat().st_size
+    with torch.no_grad():
+        spread = float(torch.cat([model(batch["ids"]) for batch in batches()]).std())
+    quantise_weights(path)
+    assert path.stat().st_size < 0.45 * size
+    difference = largest_difference(model, path, batches())
+    assert 0 < difference < 0.2 * spread
+    assert not path.with_suffix(".int8").exists()
+
+
+def test_nodes_left_out_of_the_quantisation_stay_exact(exported: tuple[Words, Path]) -> None:
+    model, path = exported
+    names = [node.name for node in onnx.load(str(path)).graph.node if node.op_type in ("MatMul", "Gemm", "Gather")]
+    quantise_weights(path, leave=names)
+    assert largest_difference(model, path, batches()) < 1e-5
