@@ -34,7 +34,7 @@ class WordsModel:
         """Calibrated probabilities and VAD (n, 31).
 
         Every text is run by itself: the int8 file scales its activations over the whole input, so batch mates and
-        padding would change a text's numbers (by up to 0.06 in probability).
+        padding would change a text's numbers (by up to 0.18 in probability).
         """
         rows = [self._output(ids) for ids in self.prepare(texts)]
         width = len(self.card.labels) + len(self.card.dimensions)
