@@ -14,7 +14,7 @@ from affectus import __version__, media
 from affectus.analysis import baseline, explanation, perceive_words, speakers
 from affectus.analysis.engines import Engines
 from affectus.analysis.fusion import UNCERTAIN
-from affectus.analysis.memory import give_back
+from affectus.analysis.memory import give_back, steady
 from affectus.analysis.perceive_faces import FaceEvidence, FacePass
 from affectus.analysis.perceive_scene import KeyFrame, ScenePass
 from affectus.analysis.perceive_voice import SpokenTurn, VoicePass
@@ -76,6 +76,7 @@ def analyze_file(path: Path, settings: Settings, engines: Engines, progress: Pro
 def _recording(
     path: Path, settings: Settings, engines: Engines, found: Findings, sink: RowSink, tell: Progress
 ) -> None:
+    steady()
     cues = _transcript(path, settings, found)
     if found.info.has_video:
         _pictures(path, settings, engines, found, sink, tell)
