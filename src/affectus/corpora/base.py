@@ -85,6 +85,8 @@ class CorpusInfo:
     `counts` are the published numbers of items per split; `archives` are glob patterns of archives to look into.
     `needs_media` says that an item without its file is useless (pictures, recordings), so that it is left out of the
     table as soon as some files are there; a folder holding lists only keeps all rows with a null `media`.
+    `leaks` says what the official splits share and why, by kind (see `leaks.Leak`): a fact of the publication, which
+    training reports, whereas any other leak stops it.
     """
 
     name: str
@@ -101,6 +103,7 @@ class CorpusInfo:
     counts: Mapping[str, int] = field(default_factory=dict)
     archives: tuple[str, ...] = ("*.tar", "*.tar.gz", "*.tgz", "*.zip")
     needs_media: bool = False
+    leaks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

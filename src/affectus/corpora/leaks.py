@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -64,6 +66,22 @@ def compare(
     """What a test corpus shares with a training corpus, which may be another one (see `leak_check`)."""
     hashes = _pair_hashes(train, test) if media else None
     return _compare(train.table, test.table, hashes, groups, near)
+
+
+def group_check(corpus: Corpus, by: str) -> list[Leak]:
+    """What groups of one corpus share, and so any folds that keep `group:BY` together: files of the same content."""
+    names = corpus.column(f"group:{by}")
+    sizes = _sizes(corpus)
+    often = {size for size, count in Counter(sizes).items() if count > 1 and size is not None}
+    refs = corpus.column("media")
+    hashes = content_hashes(corpus.files, [r if s in often else None for r, s in zip(refs, sizes, strict=True)])
+    ids, pairs = corpus.column("id"), []
+    first: dict[bytes, int] = {}
+    for row, key in enumerate(hashes):
+        if key is not None and names[first.setdefault(key, row)] != names[row]:
+            pairs.append((ids[first[key]], ids[row]))
+    leak = _leak("media", pairs, len(corpus))
+    return [] if leak is None else [leak]
 
 
 def _compare(
@@ -140,41 +158,48 @@ def _weight(text: str) -> float:
 
 
 def _shingles(text: str) -> np.ndarray:
+    """Sorted numbers of the word triples of a text; none for texts of fewer than five words."""
     words = _WIDE.sub(r" \g<0> ", text).split()
     if _weight(text) < 5:
         return np.zeros(0, np.uint64)
     parts = {" ".join(words[i : i + 3]) for i in range(len(words) - 2)}
-    numbers = [int.from_bytes(hashlib.blake2b(p.encode(), digest_size=4).digest()) for p in parts]
-    return np.unique(np.asarray(numbers, np.uint64))
+    return np.unique(np.fromiter((zlib.crc32(p.encode()) for p in parts), np.uint64, len(parts)))
+
+
+def _bands(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Keys `(sets, bands)` of which similar sets of numbers probably share one: min-hashes in bands (Broder 1997)."""
+    random = np.random.default_rng(0)
+    factor = random.integers(1, int(_PRIME), _HASHES).astype(np.uint64)
+    shift = random.integers(0, int(_PRIME), _HASHES).astype(np.uint64)
+    starts = np.cumsum([0, *map(len, parts[:-1])])
+    flat = np.concatenate(parts) % _PRIME
+    least = np.stack([np.minimum.reduceat((flat * f + s) % _PRIME, starts) for f, s in zip(factor, shift, strict=True)])
+    mixed = least.reshape(_BANDS, -1, len(parts)) * factor[: _HASHES // _BANDS, None]  # wraps around on purpose
+    return mixed.sum(1).T
 
 
 def _near_text(
     train: Sequence[str | None], test: Sequence[str | None], ids: tuple[list, list], near: float
 ) -> Leak | None:
-    """Pairs by min-hash bands (Broder 1997), confirmed by the exact Jaccard similarity of word triples."""
-    random = np.random.default_rng(0)
-    factor = random.integers(1, int(_PRIME), _HASHES).astype(np.uint64)
-    shift = random.integers(0, int(_PRIME), _HASHES).astype(np.uint64)
-    width = _HASHES // _BANDS
-
-    def keys(parts: np.ndarray) -> list[tuple[int, bytes]]:
-        least = ((parts[:, None] % _PRIME * factor + shift) % _PRIME).min(0)
-        return [(k, least[k * width : (k + 1) * width].tobytes()) for k in range(_BANDS)]
-
-    known: list[np.ndarray] = []
-    bands: dict[tuple[int, bytes], list[int]] = {}
-    for row, text in enumerate(train):
-        known.append(_shingles(text or ""))
-        if len(known[-1]):
-            for key in keys(known[-1]):
-                bands.setdefault(key, []).append(row)
+    """Pairs that share a band of min-hashes, confirmed by the exact Jaccard similarity of their word triples."""
+    sets = [[_shingles(text or "") for text in part] for part in (train, test)]
+    rows = [np.flatnonzero([len(s) > 0 for s in part]) for part in sets]
+    if not len(rows[0]) or not len(rows[1]):
+        return None
+    known, asked = (_bands([part[r] for r in kept]) for part, kept in zip(sets, rows, strict=True))
+    rivals: dict[int, set[int]] = {}
+    for band in range(_BANDS):
+        order = np.argsort(known[:, band], kind="stable")
+        ends = (np.searchsorted(known[order, band], asked[:, band], side) for side in ("left", "right"))
+        for row, first, last in zip(rows[1], *ends, strict=True):
+            if first < last:
+                rivals.setdefault(int(row), set()).update(rows[0][order[first : min(last, first + 50)]].tolist())
     pairs = []
-    for row, text in enumerate(test):
-        mine = _shingles(text or "")
-        rivals = {r for key in keys(mine) for r in bands.get(key, ())[:50]} if len(mine) else set()
-        for rival in sorted(rivals):
-            both = len(np.intersect1d(mine, known[rival], assume_unique=True))
-            if both / (len(mine) + len(known[rival]) - both) >= near and train[rival] != text:
+    for row, found in sorted(rivals.items()):
+        mine = sets[1][row]
+        for rival in sorted(found):
+            both = len(np.intersect1d(mine, sets[0][rival], assume_unique=True))
+            if both / (len(mine) + len(sets[0][rival]) - both) >= near and train[rival] != test[row]:
                 pairs.append((ids[0][rival], ids[1][row]))
                 break
     return _leak("near text", pairs, len(test))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from affectus.errors import ConfigError
 from affectus.training.phase import Phase
+
+#: A row on both sides (`id`) is a mistake that no reason excuses.
+LeakKind = Annotated[str, StringConstraints(pattern=r"^(media|text|near text|group:\w+)$")]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10)]
 
 
 class Recipe(BaseModel):
@@ -18,7 +22,8 @@ class Recipe(BaseModel):
 
     `model` names what is trained, `corpora` what it learns from (name → what of it), `phases` how (fields of `Phase`),
     `options` settings of that model, `card` the part of its model card that is known before anything is measured,
-    `expected` the numbers the run gave when it was recorded and its cost.
+    `expected` the numbers the run gave when it was recorded and its cost. `accept_leaks` names what training and
+    validation may share (kind of `corpora.leaks.Leak` → reason); see `training.leak_guard`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -33,6 +38,7 @@ class Recipe(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
     card: dict[str, Any] = Field(default_factory=dict)
     expected: dict[str, Any] = Field(default_factory=dict)
+    accept_leaks: dict[LeakKind, Reason] = Field(default_factory=dict)
 
     @field_validator("phases", mode="before")
     @classmethod

@@ -7,17 +7,22 @@ from pathlib import Path
 
 from affectus import corpora
 from affectus.errors import ConfigError, CorpusError
+from affectus.training.leak_guard import Parts, guard_splits
 from affectus.training.recipe import read_recipe
 from affectus.types import Card
 
 #: Embedded models and the corpora each learns from.
 EMBEDDED = {"face": {"ferplus"}, "voice": {"ravdess"}, "words": {"goemotions", "emobank"}, "scene": {"oasis"}}
 
+#: Corpora without official splits, and the group that every fold of a run keeps together.
+FOLDS = {"ravdess": "subject", "oasis": "theme"}
+
 
 def train(recipe: Path, roots: dict[str, Path], out: Path) -> Card:
     """Run a recipe; `roots` gives the folder (or archive) of every corpus it names. Resumes a run cut off in `out`.
 
-    Raises ConfigError for a wrong recipe or a missing root and CorpusError when a corpus has errors.
+    Raises ConfigError for a wrong recipe or a missing root and CorpusError when a corpus has errors or training would
+    share with validation what neither corpus nor recipe accounts for.
     """
     plan = read_recipe(recipe)
     if plan.model not in EMBEDDED:
@@ -28,12 +33,18 @@ def train(recipe: Path, roots: dict[str, Path], out: Path) -> Card:
     for name in plan.corpora:
         if name not in roots:
             raise ConfigError(name, "has no folder", f"pass --root {name}=DIR")
-        errors = [problem for problem in corpora.check(name, roots[name]) if problem.level == "error"]
+        errors = [problem for problem in corpora.check(name, roots[name], leaks=False) if problem.level == "error"]
         if errors:
             raise CorpusError(
                 roots[name],
                 f"{len(errors)} problems in {name}, first: {errors[0]}",
                 f"affectus corpora check {name} DIR",
             )
+    guard_splits({name: _parts(name, roots[name]) for name in plan.corpora}, out, plan.accept_leaks)
     module = import_module(f"affectus.training.embedded.{plan.model}_run")
     return module.run(plan, roots, out)
+
+
+def _parts(name: str, root: Path) -> Parts:
+    corpus = corpora.load(name, root)
+    return (corpus, FOLDS[name]) if name in FOLDS else (corpus.split("train"), corpus.split("valid"))

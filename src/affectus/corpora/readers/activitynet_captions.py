@@ -26,6 +26,10 @@ INFO = CorpusInfo(
     size="71,957 sentences of 14,926 videos",
     layout="train.json, val_1.json, val_2.json (duration, timestamps, sentences per video)",
     citation="Krishna, Hata, Ren, Fei-Fei, Niebles: Dense-captioning events in videos, ICCV 2017",
+    leaks={
+        "text": "stock sentences recur for other videos",
+        "near text": "small changes of such sentences",
+    },
 )
 
 _PARTS = {"train": "train", "val_1": "valid", "val_2": "test"}

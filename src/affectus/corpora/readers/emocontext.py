@@ -27,6 +27,10 @@ INFO = CorpusInfo(
     "text, SemEval 2019",
     labels=orders("emocontext4"),
     counts={"train": 30160, "valid": 2755, "test": 5509},
+    leaks={
+        "text": "short chats recur across the published parts",
+        "near text": "small changes of such chats",
+    },
 )
 
 _LISTS = (("train", "train"), ("valid", "valid"), ("dev", "valid"), ("test", "test"))

@@ -39,6 +39,9 @@ INFO = CorpusInfo(
     units={"ferplus": "votes of ten raters"},
     archives=("FER2013*",),
     needs_media=True,
+    leaks={
+        "media": "FER2013 holds copies of pictures across its parts",
+    },
 )
 
 _SPLITS = {"train": "train", "valid": "valid", "test": "test"}

@@ -25,6 +25,10 @@ INFO = CorpusInfo(
     layout="data/annotations/refcocog-umd/instances.json, data/images/mscoco/train2014/COCO_train2014_*.jpg",
     citation="Yu, Poirson, Yang, Berg, Berg: Modeling context in referring expressions, ECCV 2016; Mao et al.: "
     "Generation and comprehension of unambiguous object descriptions, CVPR 2016",
+    leaks={
+        "text": "expressions recur for other objects",
+        "near text": "small changes of such expressions",
+    },
 )
 
 

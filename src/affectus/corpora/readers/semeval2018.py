@@ -25,6 +25,10 @@ INFO = CorpusInfo(
     citation="Mohammad, Bravo-Marquez, Salameh, Kiritchenko: SemEval-2018 task 1: affect in tweets, SemEval 2018",
     labels=orders("semeval11"),
     counts={"train": 6838, "valid": 886, "test": 3259},
+    leaks={
+        "text": "tweets recur across the published parts",
+        "near text": "small changes of such tweets",
+    },
 )
 
 _LISTS = (("train", "train"), ("dev", "valid"), ("test-gold", "test"), ("test", "test"))
