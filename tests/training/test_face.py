@@ -13,10 +13,10 @@ from affectus.errors import ConfigError
 from affectus.nn.augment import ImageAugment
 from affectus.nn.efficientnet import EfficientNetLite, LiteConfig
 from affectus.nn.mobilenet import FaceMobileNet
+from affectus.nn.phase import Phase
 from affectus.training.embedded.face import LABELS, FaceData, FaceNet, FaceTask
 from affectus.training.embedded.face_run import ShippedFace, build, mirrored_logits, without_copies
 from affectus.training.loop import fit
-from affectus.training.phase import Phase
 from affectus.training.recipe import Recipe
 
 PHASE = Phase("all", 12, 0.01, 16, weight_decay=0.01)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from affectus.errors import ConfigError
+from affectus.nn.phase import Phase
 from affectus.training.loop import fit
 from affectus.training.optimisation import cosine, parameter_groups, select_parameters
-from affectus.training.phase import Phase
 from affectus.training.task import Task
 
 

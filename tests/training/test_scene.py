@@ -10,10 +10,10 @@ import torch
 
 from affectus.metrics import pcc
 from affectus.nn.efficientnet import EfficientNetLite, LiteConfig
+from affectus.nn.phase import Phase
 from affectus.training.embedded.scene import SceneData, SceneFeatures, SceneNet, SceneTask
 from affectus.training.embedded.scene_run import NORMAL_95, ShippedScene, cross_validate, score
 from affectus.training.loop import fit
-from affectus.training.phase import Phase
 from affectus.training.recipe import Recipe
 
 PHASE = Phase("hyper-parameters", 25, 0.1, 1, weight_decay=0.0, clip=0.0)

@@ -11,6 +11,7 @@ import pytest
 
 from affectus.metrics.recalibration import fit_temperature, softmax
 from affectus.models.package import file_hash
+from affectus.nn.phase import Phase
 from affectus.training.embedded.shipping import (
     calibration_record,
     card_fields,
@@ -18,7 +19,6 @@ from affectus.training.embedded.shipping import (
     measure_speed,
     write_package,
 )
-from affectus.training.phase import Phase
 from affectus.training.recipe import Recipe
 from affectus.types import Card
 

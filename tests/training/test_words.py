@@ -14,6 +14,7 @@ from torch import nn
 from affectus.corpora.synthetic import EMOTIONS, sentence
 from affectus.metrics import pcc
 from affectus.metrics.multilabel import multilabel_f1
+from affectus.nn.phase import Phase
 from affectus.training.embedded.words import (
     LengthBuckets,
     WordsData,
@@ -24,7 +25,6 @@ from affectus.training.embedded.words import (
 )
 from affectus.training.embedded.words_run import ShippedWords, cross_fitted_report, platt
 from affectus.training.loop import fit
-from affectus.training.phase import Phase
 
 #: Valence told for sentences of an emotion.
 VALENCE = {"happiness": 0.8, "surprise": 0.3, "neutral": 0.0, "sadness": -0.6, "anger": -0.8}

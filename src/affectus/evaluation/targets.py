@@ -13,8 +13,8 @@ from affectus.labels import LabelMap, map_between, space
 from affectus.labels.maps import PIVOTS
 from affectus.types import Card
 
-#: Whose ratings a model predicts first; "" is the corpus's unmarked column. The words model learnt what readers rate.
-_RATED_BY = {"words": ("evoked", "", "expressed"), "scene": ("evoked", "", "felt")}
+#: Whose ratings a model predicts first; "" is the corpus's unmarked column. The words model learnt the combined ratings.
+_RATED_BY = {"words": ("", "evoked", "expressed"), "scene": ("evoked", "", "felt")}
 _RATED_BY_DEFAULT = ("", "expressed", "evoked", "felt")
 
 

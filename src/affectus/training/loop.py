@@ -22,8 +22,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from affectus.errors import ConfigError
+from affectus.nn.phase import Phase
 from affectus.training.optimisation import cosine, parameter_groups, select_parameters
-from affectus.training.phase import Phase
 from affectus.training.task import Task
 
 

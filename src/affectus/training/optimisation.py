@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from affectus.training.phase import Phase
+from affectus.nn.phase import Phase
 
 
 def select_parameters(model: nn.Module, phase: Phase) -> None:

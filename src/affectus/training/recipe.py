@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from affectus.errors import ConfigError
-from affectus.training.phase import Phase
+from affectus.nn.phase import Phase
 
 #: A row on both sides (`id`) is a mistake that no reason excuses.
 LeakKind = Annotated[str, StringConstraints(pattern=r"^(media|text|near text|group:\w+)$")]
@@ -20,10 +20,10 @@ Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10)]
 class Recipe(BaseModel):
     """One training run.
 
-    `model` names what is trained, `corpora` what it learns from (name → what of it), `phases` how (fields of `Phase`),
-    `options` settings of that model, `card` the part of its model card that is known before anything is measured,
-    `expected` the numbers the run gave when it was recorded and its cost. `accept_leaks` names what training and
-    validation may share (kind of `corpora.leaks.Leak` → reason); see `training.leak_guard`.
+    `model` names what is trained, `corpora` what it learns from (name → what of it), `phases` how (fields of `Phase`; a
+    published system declares its own when there are none), `options` settings of that model, `card` the part of its
+    model card that is known before anything is measured, `expected` the numbers the run gave when it was recorded and
+    its cost.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -34,7 +34,7 @@ class Recipe(BaseModel):
     corpora: dict[str, str]
     seed: int = 0
     precision: Literal["no", "bf16"] = "no"
-    phases: list[Phase] = Field(min_length=1)
+    phases: list[Phase] = Field(default_factory=list)
     options: dict[str, Any] = Field(default_factory=dict)
     card: dict[str, Any] = Field(default_factory=dict)
     expected: dict[str, Any] = Field(default_factory=dict)

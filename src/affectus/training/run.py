@@ -7,8 +7,11 @@ from pathlib import Path
 
 from affectus import corpora
 from affectus.errors import ConfigError, CorpusError
+from affectus.systems import registry
 from affectus.training.leak_guard import Parts, guard_splits
+from affectus.training.loop import FitResult
 from affectus.training.recipe import read_recipe
+from affectus.training.system_run import SYNTHETIC, run_system
 from affectus.types import Card
 
 #: Embedded models and the corpora each learns from.
@@ -18,19 +21,25 @@ EMBEDDED = {"face": {"ferplus"}, "voice": {"ravdess"}, "words": {"goemotions", "
 FOLDS = {"ravdess": "subject", "oasis": "theme"}
 
 
-def train(recipe: Path, roots: dict[str, Path], out: Path) -> Card:
+def train(recipe: Path, roots: dict[str, Path], out: Path) -> Card | FitResult:
     """Run a recipe; `roots` gives the folder (or archive) of every corpus it names. Resumes a run cut off in `out`.
 
     Raises ConfigError for a wrong recipe or a missing root and CorpusError when a corpus has errors or training would
     share with validation what neither corpus nor recipe accounts for.
     """
     plan = read_recipe(recipe)
-    if plan.model not in EMBEDDED:
-        raise ConfigError(recipe, f"trains {plan.model!r}, which is not known", f"choose one of {', '.join(EMBEDDED)}")
-    if set(plan.corpora) != EMBEDDED[plan.model]:
+    known = [*EMBEDDED, *registry.names()]
+    if plan.model not in known:
+        raise ConfigError(recipe, f"trains {plan.model!r}, which is not known", f"choose one of {', '.join(known)}")
+    embedded = plan.model in EMBEDDED
+    if embedded and set(plan.corpora) != EMBEDDED[plan.model]:
         needed = ", ".join(sorted(EMBEDDED[plan.model]))
         raise ConfigError(recipe, f"names the corpora {', '.join(plan.corpora)}", f"{plan.model} learns from {needed}")
+    if embedded and not plan.phases:
+        raise ConfigError(recipe, "has no phases", f"{plan.model} declares none itself")
     for name in plan.corpora:
+        if name == SYNTHETIC and not embedded:
+            continue
         if name not in roots:
             raise ConfigError(name, "has no folder", f"pass --root {name}=DIR")
         errors = [problem for problem in corpora.check(name, roots[name], leaks=False) if problem.level == "error"]
@@ -40,7 +49,9 @@ def train(recipe: Path, roots: dict[str, Path], out: Path) -> Card:
                 f"{len(errors)} problems in {name}, first: {errors[0]}",
                 f"affectus corpora check {name} DIR",
             )
-    guard_splits({name: _parts(name, roots[name]) for name in plan.corpora}, out, plan.accept_leaks)
+    if not embedded:
+        return run_system(plan, roots, out)
+    guard_splits({name: _parts(name, roots[name]) for name in plan.corpora if name in roots}, out, plan.accept_leaks)
     module = import_module(f"affectus.training.embedded.{plan.model}_run")
     return module.run(plan, roots, out)
 

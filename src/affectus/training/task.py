@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from affectus.training.phase import Phase
+from affectus.nn.phase import Phase
 
 
 class Task(ABC):

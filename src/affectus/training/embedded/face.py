@@ -19,7 +19,7 @@ from affectus.metrics import accuracy, ece, macro_f1, nll, uar
 from affectus.nn.augment import ImageAugment, mixup
 from affectus.nn.efficientnet import EfficientNetLite
 from affectus.nn.mobilenet import FaceMobileNet
-from affectus.training.phase import Phase
+from affectus.nn.phase import Phase
 from affectus.training.task import Task
 
 LABELS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from affectus.metrics import pcc
 from affectus.nn.efficientnet import EfficientNetLite
 from affectus.nn.gaussian_process import GaussianProcess, products
-from affectus.training.phase import Phase
+from affectus.nn.phase import Phase
 from affectus.training.task import Task
 
 TARGETS = ("valence", "arousal")

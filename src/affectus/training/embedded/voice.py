@@ -1,7 +1,7 @@
 """Vocal expression: the lower blocks of a speech recogniser's encoder, fine-tuned on RAVDESS speech.
 
-log-mel (B, 80, T) → Whisper trunk → learned mix of its states → attentive mean and deviation over time
-→ 8 class logits and one arousal value in [-1, 1].
+log-mel (B, 80, T) → Whisper trunk → mean and deviation over time of its upper states, attentive mean and deviation of
+their learned mix → 8 class logits and one arousal value in [-1, 1].
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from affectus.features.mel import log_mel_whisper
 from affectus.metrics import accuracy, ccc, ece, macro_f1, nll, uar
 from affectus.nn.augment import mixup
+from affectus.nn.phase import Phase
 from affectus.nn.whisper import AttentivePooling, WhisperTrunk
-from affectus.training.phase import Phase
 from affectus.training.speech_augment import SpeechAugment
 from affectus.training.task import Task
 
@@ -27,25 +27,29 @@ RATE = 16000
 
 
 class VoiceNet(nn.Module):
-    """Trunk, state mix, pooling and two heads; returns (B, 9): 8 logits, then arousal."""
+    """Trunk, pooling of its last `states` states, and two heads; returns (B, 9): 8 logits, then arousal."""
 
-    def __init__(self, trunk: WhisperTrunk | None = None, hidden: int = 192, dropout: float = 0.3) -> None:
+    def __init__(
+        self, trunk: WhisperTrunk | None = None, hidden: int = 192, dropout: float = 0.3, states: int = 2
+    ) -> None:
         super().__init__()
         self.trunk = trunk or WhisperTrunk()
-        self.mix = nn.Parameter(torch.zeros(len(self.trunk.blocks) + 1))
+        self.states = states
+        self.mix = nn.Parameter(torch.zeros(states))
         width = self.trunk.width
         self.pool = AttentivePooling(width)
         # A few dimensions of the encoder are many times larger than the rest: every pooled number is brought to unit
         # variance by itself, as standardising before a linear classifier does.
-        self.standardise = nn.BatchNorm1d(4 * width)
-        self.body = nn.Sequential(nn.Dropout(dropout), nn.Linear(4 * width, hidden), nn.GELU(), nn.Dropout(dropout))
+        self.standardise = nn.BatchNorm1d(2 * (states + 1) * width)
+        pooled = self.standardise.num_features
+        self.body = nn.Sequential(nn.Dropout(dropout), nn.Linear(pooled, hidden), nn.GELU(), nn.Dropout(dropout))
         self.classes, self.arousal = nn.Linear(hidden, len(LABELS)), nn.Linear(hidden, 1)
 
     def forward(self, mel: Tensor) -> Tensor:
-        states = self.trunk(mel)
+        states = self.trunk(mel)[-self.states :]
         mixed = torch.stack([w * s for w, s in zip(self.mix.softmax(0), states, strict=True)]).sum(0)
-        plain = torch.cat([mixed.mean(1), (mixed.var(1, correction=0) + 1e-5).sqrt()], 1)
-        features = self.body(self.standardise(torch.cat([plain, self.pool(mixed)], 1)))
+        plain = [part for x in states for part in (x.mean(1), (x.var(1, correction=0) + 1e-5).sqrt())]
+        features = self.body(self.standardise(torch.cat([*plain, self.pool(mixed)], 1)))
         return torch.cat([self.classes(features), self.arousal(features).tanh()], 1)
 
 
@@ -79,7 +83,7 @@ class VoiceTask(Task):
         rng = np.random.default_rng(seed)
 
         def collate(rows: list[int]) -> dict[str, Tensor]:
-            frames = int(rng.integers(180, 320))  # 1.8 … 3.2 s, one length per batch so that no padding is needed
+            frames = int(rng.integers(220, 380))  # 2.2 … 3.8 s, one length per batch so that no padding is needed
             mels = [self._crop(log_mel_whisper(self.augment(self.train.audio[i], rng)), frames, rng) for i in rows]
             return {
                 "mel": torch.from_numpy(np.stack(mels)),

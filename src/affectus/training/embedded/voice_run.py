@@ -91,7 +91,8 @@ def build(recipe: Recipe) -> VoiceNet:
     """
     torch.manual_seed(recipe.seed)
     options = {"blocks": 2, "width": 384, "heads": 6, **recipe.options}
-    trunk = WhisperTrunk(int(options["blocks"]), int(options["width"]), int(options["heads"]))
+    longest = round(float(recipe.card.get("inputs", {}).get("max_seconds", 10.0)) * 50)  # the table takes 20 ms a row
+    trunk = WhisperTrunk(int(options["blocks"]), int(options["width"]), int(options["heads"]), positions=longest)
     if recipe.options.get("pretrained", True):
         checkpoint = torch.load(assets.resolve("whisper-tiny-en"), map_location="cpu", weights_only=True)
         trunk.load_published(checkpoint["model_state_dict"])

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from affectus.metrics import pcc
 from affectus.metrics.multilabel import multilabel_f1
-from affectus.training.phase import Phase
+from affectus.nn.phase import Phase
 from affectus.training.task import Task
 
 VAD = ("valence", "arousal", "dominance")

@@ -43,13 +43,13 @@ class ShippedWords(nn.Module):
 def read_words(
     roots: dict[str, Path], split: str, tokenizer: Tokenizer, labels: tuple[str, ...]
 ) -> tuple[WordsData, WordsData]:
-    """GoEmotions and EmoBank (reader ratings) of one split as token ids with targets."""
+    """GoEmotions and EmoBank (writer and reader ratings combined) of one split as token ids with targets."""
     posts = corpora.load("goemotions", roots["goemotions"]).split(split)
     order = [posts.labels("labels:goemotions28").index(label) for label in labels]
     hot = posts.multi_hot("labels:goemotions28").astype(np.float32)[:, order]
     emotions = WordsData(_ids(tokenizer, posts.column("text")), hot, np.full((len(posts), 3), np.nan, np.float32))
     bank = corpora.load("emobank", roots["emobank"]).split(split)
-    vad = np.stack([bank.array(f"dim:{name}@evoked") for name in VAD], 1).astype(np.float32)
+    vad = np.stack([bank.array(f"dim:{name}") for name in VAD], 1).astype(np.float32)
     blank = np.full((len(bank), len(labels)), np.nan, np.float32)
     return emotions, WordsData(_ids(tokenizer, bank.column("text")), blank, vad)
 
@@ -133,7 +133,7 @@ def _write_card(
     truth = posts.multi_hot("labels:goemotions28").astype(int)
     scores = model.outputs(posts.column("text"))[:, : len(labels)]
     bank = corpora.load("emobank", roots["emobank"]).split("valid")
-    rated = np.stack([bank.array(f"dim:{name}@evoked") for name in VAD], 1)
+    rated = np.stack([bank.array(f"dim:{name}") for name in VAD], 1)
     found = model.outputs(bank.column("text"))[:, len(labels) :]
     thresholds = [round(float(t), 4) for t in best_thresholds(truth, scores)]
     fields = card_fields(

@@ -1,4 +1,4 @@
-"""What one stretch of training does, declared by a system or a recipe and executed by `training.loop`."""
+"""What one stretch of training does, declared by a system or a recipe and executed by the training loop."""
 
 from __future__ import annotations
 
