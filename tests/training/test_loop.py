@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,47 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> 
     whole, resumed = (load_file(tmp_path / name / "best.safetensors") for name in ("whole", "cut"))
     for name, value in whole.items():
         torch.testing.assert_close(value, resumed[name])
+
+
+def test_appended_phases_continue_a_finished_run(tmp_path: Path) -> None:
+    longer = Phase("again", 3, 0.01, 16)
+    fit(Line(), [PHASE], tmp_path, fingerprint="a")
+    task = Line()
+    fit(task, [PHASE, longer], tmp_path, fingerprint="a")
+    assert task.validations == 3
+    again = Line()
+    fit(again, [PHASE, longer], tmp_path, fingerprint="a")
+    assert again.validations == 0
+
+
+def test_the_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(stop_after=2), [PHASE], tmp_path, fingerprint="a")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ConfigError, match=r"other data, options, seed or precision \(give another folder, or delete"):
+        fit(Line(), [PHASE], tmp_path, fingerprint="b")
+    for phases in ([replace(PHASE, lr=0.01)], [replace(PHASE, epochs=7)], [Phase("new", 1, 0.1, 8), PHASE], []):
+        with pytest.raises(ConfigError, match="holds a run whose phase 1 was another one"):
+            fit(Line(), phases, tmp_path, fingerprint="a")
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    fit(Line(), [PHASE], tmp_path, fingerprint="a")
+
+
+def test_a_folder_without_fingerprint_is_taken_on(tmp_path: Path) -> None:
+    fit(Line(), [PHASE], tmp_path)
+    record = json.loads((tmp_path / "progress.json").read_text())
+    del record["fingerprint"], record["phases"]  # as folders of older versions have it
+    (tmp_path / "progress.json").write_text(json.dumps(record))
+    longer = Phase("again", 1, 0.01, 16)
+    fit(Line(), [PHASE, longer], tmp_path, fingerprint="a")
+    with pytest.raises(ConfigError, match="holds a run of other"):
+        fit(Line(), [PHASE, longer], tmp_path, fingerprint="b")
+
+
+def test_fingerprints_of_phases_are_those_of_their_settings() -> None:
+    assert PHASE.fingerprint == Phase("all", 6, 0.03, 8, ema=0.9, clip=1.0).fingerprint
+    others = [replace(PHASE, **change) for change in ({"lr": 0.02}, {"freeze": ("0",)}, {"options": {"mixup": 0.1}})]
+    assert len({phase.fingerprint for phase in [PHASE, *others]}) == 4
 
 
 def test_frozen_parameters_do_not_move(tmp_path: Path) -> None:

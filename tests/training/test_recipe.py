@@ -95,6 +95,16 @@ def test_wrong_settings_are_named(tmp_path: Path, change: dict[str, Any], messag
     assert "\n" not in str(caught.value)
 
 
+def test_fingerprint_is_that_of_what_makes_the_weights(tmp_path: Path) -> None:
+    def mark(**change: Any) -> str:
+        return read_recipe(write(tmp_path / "r.yaml", GOOD | change)).fingerprint
+
+    longer = [*GOOD["phases"], GOOD["phases"][0] | {"name": "more"}]
+    assert mark() == mark(title="Renamed") == mark(phases=longer) == mark(corpora={"ferplus": "said otherwise"})
+    changes: list[dict[str, Any]] = [{"seed": 1}, {"options": {"trunk": "lite0"}}, {"precision": "bf16"}]
+    assert len({mark(), *(mark(**change) for change in changes)}) == 4
+
+
 @pytest.mark.parametrize("key", ["model", "title", "corpora"])
 def test_missing_settings_are_named(tmp_path: Path, key: str) -> None:
     path = write(tmp_path / "short.yaml", {k: v for k, v in GOOD.items() if k != key})

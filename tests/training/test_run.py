@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from affectus import corpora, models
-from affectus.errors import CorpusError
+from affectus.errors import ConfigError, CorpusError
 from affectus.training.embedded import face_run, scene_run, voice_run, words_run
 from affectus.training.embedded.shipping import measure_speed
 from affectus.training.run import train
@@ -68,6 +68,9 @@ def test_face(tmp_path: Path) -> None:
     again = train(recipe, {"ferplus": root}, tmp_path / "out")  # nothing is left to train
     assert again.metrics == card.metrics
     assert again.files == card.files
+    other = tiny_recipe("face/ferplus.yaml", tmp_path / "other.yaml", options | {"held_out": 3})
+    with pytest.raises(ConfigError, match="holds a run of other data, options, seed or precision"):
+        train(other, {"ferplus": root}, tmp_path / "out")
 
 
 def test_a_produced_face_package_is_evaluated(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -32,3 +34,10 @@ class Phase:
     clip: float = 1.0
     accumulate: int = 1
     options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """Same for phases that train alike: a hash of all settings that are not left at their default."""
+        plain = asdict(Phase(self.name, self.epochs, self.lr, self.batch_size))
+        given = {k: v for k, v in asdict(self).items() if v != plain[k] or k in ("name", "epochs", "lr", "batch_size")}
+        return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]

@@ -29,13 +29,18 @@ from affectus.training.task import Task
 
 @dataclass
 class Progress:
-    """Where a run stands; written after every epoch so that a killed run goes on there."""
+    """Where a run stands; written after every epoch so that a killed run goes on there.
+
+    `fingerprint` is that of the run and `phases` those of the phases begun; empty where an older version wrote them.
+    """
 
     phase: int = 0
     epoch: int = 0
     best: float = float("-inf")
     best_metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    fingerprint: str = ""
+    phases: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,14 @@ def fit(
     seed: int = 0,
     precision: str = "no",
     allow_test_selection: bool = False,
+    fingerprint: str = "",
 ) -> FitResult:
     """Train `task.model` through `phases`; the best weights by `task.select` end in `folder/best.safetensors`.
 
-    `precision` is "no" or "bf16". A run that was cut off continues after its last whole epoch.
-    Raises ConfigError when the checkpoint would be chosen on a test split (only `parity="published"` runs may).
+    `precision` is "no" or "bf16". A run that was cut off continues after its last whole epoch, and a finished one with
+    the phases that were appended. `fingerprint` says what else made the run (`Recipe.fingerprint`).
+    Raises ConfigError when the checkpoint would be chosen on a test split (only `parity="published"` runs may), and
+    when `folder` holds a run of another fingerprint or other phases before the point reached.
     """
     if "test" in task.validation_split.lower() and not allow_test_selection:
         raise ConfigError(
@@ -67,14 +75,27 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     accelerator = Accelerator(mixed_precision=precision)
     progress = _read_progress(folder)
+    marks = [phase.fingerprint for phase in phases]
+    _same_run(folder, progress, fingerprint, marks)
+    progress.fingerprint = fingerprint or progress.fingerprint
     if progress.phase and not progress.epoch:
         task.model.load_state_dict(load_file(folder / "best.safetensors"))
     for index in range(progress.phase, len(phases)):
+        progress.phases = marks[: index + 1]
         _run_phase(task, phases[index], index, folder, seed, accelerator, progress)
         task.model.load_state_dict(load_file(folder / "best.safetensors"))
         progress.phase, progress.epoch = index + 1, 0
         _write_progress(folder, progress)
     return FitResult(progress.best_metrics, folder / "best.safetensors", progress.seconds)
+
+
+def _same_run(folder: Path, progress: Progress, fingerprint: str, marks: list[str]) -> None:
+    remedy = "give another folder, or delete this one"
+    if fingerprint and progress.fingerprint and fingerprint != progress.fingerprint:
+        raise ConfigError(folder, "holds a run of other data, options, seed or precision", remedy)
+    for number, begun in enumerate(progress.phases, 1):
+        if marks[number - 1 : number] != [begun]:
+            raise ConfigError(folder, f"holds a run whose phase {number} was another one", remedy)
 
 
 def _run_phase(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,6 +41,12 @@ class Recipe(BaseModel):
     card: dict[str, Any] = Field(default_factory=dict)
     expected: dict[str, Any] = Field(default_factory=dict)
     accept_leaks: dict[LeakKind, Reason] = Field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what makes the weights besides the phases: model, names of corpora, options, seed and precision."""
+        made_of = [self.model, sorted(self.corpora), self.options, self.seed, self.precision]
+        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
 
     @field_validator("phases", mode="before")
     @classmethod

@@ -86,7 +86,7 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     held = int(recipe.options.get("held_out", 1500))
     net = build(recipe)
     task = FaceTask(train[order[held:]], train[order[:held]], net)
-    result = fit(task, recipe.phases, folder, recipe.seed, recipe.precision)
+    result = fit(task, recipe.phases, folder, recipe.seed, recipe.precision, fingerprint=recipe.fingerprint)
     net.eval()
 
     logits = mirrored_logits(net, task.validation.images)

@@ -71,7 +71,7 @@ def cross_validate(recipe: Recipe, data: SceneData, folder: Path) -> np.ndarray:
     for number in range(count):
         held = fold == number
         task = SceneTask(data[np.flatnonzero(~held)], data[np.arange(0)], f"themes of fold {number + 1}")
-        fit(task, recipe.phases, folder / f"fold{number + 1}", recipe.seed)
+        fit(task, recipe.phases, folder / f"fold{number + 1}", recipe.seed, fingerprint=recipe.fingerprint)
         with torch.no_grad():
             outputs[held] = task.net.solve()(torch.from_numpy(data[np.flatnonzero(held)].matrix())).numpy()
     return outputs
@@ -85,7 +85,7 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     data = extract(corpus, features, side)
     outputs = cross_validate(recipe, data, folder)
     task = SceneTask(data, data[np.arange(0)], "none")
-    result = fit(task, recipe.phases, folder / "all", recipe.seed)
+    result = fit(task, recipe.phases, folder / "all", recipe.seed, fingerprint=recipe.fingerprint)
     package = folder / "model"
     package.mkdir(exist_ok=True)
     shipped = ShippedScene(features, task.net.solve()).eval()
