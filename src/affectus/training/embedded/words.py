@@ -91,10 +91,13 @@ class WordsTask(Task):
     select: str = "score"
     layers: int = 6
     positive: np.ndarray = field(init=False)
+    spread: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         known = self.train.labels[~np.isnan(self.train.labels[:, 0])]
         self.positive = known.mean(0) if len(known) else np.zeros(self.train.labels.shape[1])
+        rated = self.train.vad[~np.isnan(self.train.vad[:, 0])]
+        self.spread = rated.std(0).clip(0.05) if len(rated) else np.ones(len(VAD))
 
     def loader(self, phase: Phase, seed: int) -> DataLoader:
         data: Any = range(len(self.train.ids))
@@ -114,8 +117,9 @@ class WordsTask(Task):
             losses["labels"] = bce.sum(1).mean()
         rated = ~batch["vad"][:, 0].isnan()
         if rated.any():
-            error = output[rated, count:] - batch["vad"][rated]
-            losses["vad"] = phase.options.get("vad", 10.0) * error.pow(2).mean()
+            # In units of each dimension's own spread, else the narrow ones (dominance) would hardly be learnt.
+            error = (output[rated, count:] - batch["vad"][rated]) / torch.from_numpy(self.spread).to(output)
+            losses["vad"] = phase.options.get("vad", 1.0) * error.pow(2).mean()
         return losses
 
     def outputs(self, model: nn.Module, data: WordsData, batch: int = 64) -> np.ndarray:
