@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from affectus.errors import ConfigError
 from affectus.nn.phase import Phase
 from affectus.training.loop import fit
-from affectus.training.optimisation import cosine, parameter_groups, select_parameters
+from affectus.training.optimisation import build_optimizer, parameter_groups, rate_schedule, select_parameters
 from affectus.training.task import Task
 
 
@@ -184,7 +184,7 @@ def test_parameter_groups_follow_depth_rates_and_spare_vectors() -> None:
 def test_schedule_rises_then_falls_to_its_floor() -> None:
     parameter = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.AdamW([parameter], lr=1.0)
-    schedule = cosine(optimizer, Phase("p", 1, 1.0, 8, warmup=0.1, final_lr=0.05), 100)
+    schedule = rate_schedule(optimizer, Phase("p", 1, 1.0, 8, warmup=0.1, final_lr=0.05), 100)
     rates = []
     for _ in range(100):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -194,3 +194,27 @@ def test_schedule_rises_then_falls_to_its_floor() -> None:
     assert max(rates) == pytest.approx(1.0)
     assert rates.index(max(rates)) in (9, 10)
     assert rates[-1] == pytest.approx(0.05, abs=0.01)
+
+
+def test_schedule_in_steps_and_constant() -> None:
+    def rates(phase: Phase) -> list[float]:
+        optimizer = build_optimizer([{"params": [nn.Parameter(torch.zeros(1))], "lr": phase.lr}], phase)
+        assert isinstance(optimizer, torch.optim.SGD)
+        schedule = rate_schedule(optimizer, phase, 40)
+        found = []
+        for _ in range(40):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+        return found
+
+    steps = Phase("p", 4, 1.0, 8, warmup=0.0, optimizer="sgd", schedule="steps", decay=0.5, decay_every=2)
+    assert rates(steps) == [1.0] * 20 + [0.5] * 20
+    assert set(rates(Phase("p", 4, 2.0, 8, warmup=0.0, optimizer="sgd", schedule="constant"))) == {2.0}
+
+
+def test_patience_ends_a_phase_that_no_longer_gets_better(tmp_path: Path) -> None:
+    still = Phase("still", 9, 1e-9, 8, weight_decay=0.0, optimizer="sgd", momentum=0.0, schedule="constant", patience=2)
+    fit(Line(), [still], tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert 3 <= len(lines) < 9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,9 @@ class Phase:
     `freeze` those that do not; `rates` multiplies the learning rate of matching parameters (first match wins).
     `layer_decay` < 1 lowers the rate by that factor per depth as told by the task's `depth(name)`.
     `ema` > 0 keeps an exponential moving average of the weights, which is then what is validated and kept.
+    `optimizer` "sgd" takes `momentum` in place of `betas`. `schedule`: after the warm-up (a share of the steps) half a
+    "cosine" down to `final_lr` of the peak, "constant", or "steps" (times `decay` every `decay_every` epochs).
+    `patience` > 0 ends the phase after that many epochs without a better validation score.
     """
 
     name: str
@@ -33,6 +36,12 @@ class Phase:
     ema: float = 0.0
     clip: float = 1.0
     accumulate: int = 1
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: float = 0.9
+    schedule: Literal["cosine", "constant", "steps"] = "cosine"
+    decay: float = 0.1
+    decay_every: int = 10
+    patience: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -89,6 +89,11 @@ class System(nn.Module, ABC):
         place = np.array([own.index(name) for name in known] + [-1])
         return {"label": place[corpus.targets(column)]}
 
+    def items(self, corpus: Corpus, column: str) -> Any:
+        """Training items of a corpus whose rows are not the items or whose media do not hold the input (published
+        feature files, films traced at 25 Hz): a sequence of dicts by batch key with targets. None otherwise."""
+        return None
+
     def augment(self, batch: Batch, options: Mapping[str, Any]) -> Batch:
         """Training-time changes of a batch (mixup, erasing …), drawn from torch's generator."""
         return batch

@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from affectus.errors import ConfigError
 from affectus.nn.phase import Phase
-from affectus.training.optimisation import cosine, parameter_groups, select_parameters
+from affectus.training.optimisation import build_optimizer, parameter_groups, rate_schedule, select_parameters
 from affectus.training.task import Task
 
 
@@ -104,9 +104,9 @@ def _run_phase(
     task.enter(phase)
     select_parameters(task.model, phase)
     groups = parameter_groups(task.model, phase, task.depth)
-    optimizer = torch.optim.AdamW(groups, lr=phase.lr, betas=phase.betas)
+    optimizer = build_optimizer(groups, phase)
     steps = max(1, len(task.loader(phase, 0)) // phase.accumulate * phase.epochs)
-    schedule = cosine(optimizer, phase, steps)
+    schedule = rate_schedule(optimizer, phase, steps)
     # Copied before `prepare`, which wraps the forward of the model in autocast: the average is validated in float32.
     average = None
     if phase.ema:
@@ -118,6 +118,8 @@ def _run_phase(
     if progress.epoch == 0:
         progress.best = float("-inf")  # phases may differ in what their metric means (resolution, data)
     for epoch in range(progress.epoch, phase.epochs):
+        if phase.patience and epoch and epoch - progress.best_metrics.get("epoch", epoch) >= phase.patience:
+            break
         started = time.time()
         set_seed(seed * 100_003 + index * 1_009 + epoch)
         loader = accelerator.prepare(task.loader(phase, seed * 100_003 + index * 1_009 + epoch))

@@ -38,13 +38,24 @@ def parameter_groups(model: nn.Module, phase: Phase, depth: Callable[[str], int]
     return [{"params": params, "lr": lr, "weight_decay": decay} for (lr, decay), params in groups.items()]
 
 
-def cosine(optimizer: torch.optim.Optimizer, phase: Phase, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up over `phase.warmup` of the steps, then half a cosine down to `phase.final_lr` of the peak."""
+def build_optimizer(groups: list[dict[str, Any]], phase: Phase) -> torch.optim.Optimizer:
+    """The optimiser of a phase over parameter groups."""
+    if phase.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=phase.lr, momentum=phase.momentum)
+    return torch.optim.AdamW(groups, lr=phase.lr, betas=phase.betas)
+
+
+def rate_schedule(optimizer: torch.optim.Optimizer, phase: Phase, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Learning rate over the `steps` of a phase: linear warm-up over `phase.warmup` of them, then `phase.schedule`."""
     rise = max(1, round(phase.warmup * steps))
 
     def factor(step: int) -> float:
         if step < rise:
             return (step + 1) / rise
+        if phase.schedule == "constant":
+            return 1.0
+        if phase.schedule == "steps":
+            return phase.decay ** (step * phase.epochs // max(1, steps) // phase.decay_every)
         progress = min(1.0, (step - rise) / max(1, steps - rise))
         return phase.final_lr + (1 - phase.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
 
