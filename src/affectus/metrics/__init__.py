@@ -49,9 +49,11 @@ _MODULES = {
     "generation": (
         "moments frechet_distance frechet_of_moments flicker psnr ssim sync lag clip_score emotion_accuracy"
     ),
+    "annotator_gap": "GapRule gap gap_agreement rounded_mean_mismatches",
+    "expressions": "Expression characteristic log_odds exact_association pointwise_information",
     "reports": "classification_report multilabel_report dimension_report",
     "intervals": "interval confusion_interval bootstrap bootstrap_counts Interval",
-    "significance": "paired_permutation paired_interval mcnemar holm",
+    "significance": "paired_permutation paired_interval mcnemar holm benjamini_hochberg",
 }
 _PUBLIC = {name: module for module, names in _MODULES.items() for name in names.split()}
 

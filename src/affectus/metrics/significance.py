@@ -170,3 +170,16 @@ def holm(p_values: npt.ArrayLike) -> Floats:
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)), 1)
     return adjusted
+
+
+def benjamini_hochberg(p_values: npt.ArrayLike) -> Floats:
+    """q-values `(M,)` of M tests in the order given: the smallest false discovery rate at which each is a discovery
+    (Benjamini & Hochberg 1995; tests independent or positively dependent)."""
+    values = numbers(p_values, "p_values")
+    if values.ndim != 1 or values.min() < 0 or values.max() > 1:
+        raise ValueError("p_values must be one series in [0, 1]")
+    order = np.argsort(values, kind="stable")
+    scaled = values[order] * len(values) / np.arange(1, len(values) + 1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
+    return adjusted
