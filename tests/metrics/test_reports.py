@@ -7,7 +7,14 @@ import pytest
 from sklearn import metrics as sk
 
 from affectus import metrics as m
-from affectus.metrics.reports import Report, classification_report, dimension_report, multilabel_report
+from affectus.metrics.reports import (
+    Report,
+    classification_report,
+    dimension_report,
+    multilabel_report,
+    multilabel_scores,
+    score,
+)
 
 
 def ordered(report: Report) -> bool:
@@ -71,8 +78,34 @@ def test_multilabel() -> None:
         "nll": sk.log_loss(truth.ravel(), shares.ravel()),
     }
     assert {name: report[name]["value"] for name in expected} == pytest.approx(expected, abs=1e-5)
-    assert 0 < report["ece"]["value"] < 1
+    assert report["ece"]["value"] == pytest.approx(m.ece(truth.ravel(), _yes_or_no(shares)), abs=1e-5)
     assert ordered({name: report[name] for name in expected})
+
+
+def _yes_or_no(shares: np.ndarray) -> np.ndarray:
+    return np.stack([1 - shares.ravel(), shares.ravel()], axis=1)
+
+
+def test_multilabel_bounds_resample_items_not_decisions() -> None:
+    truth = np.repeat((np.random.default_rng(4).random((60, 1)) < 0.5).astype(int), 20, axis=1)
+    shares = np.full((60, 20), 0.7)  # all decisions of an item are right or wrong together
+    scores = multilabel_scores(truth, shares, (shares > 0.5).astype(int))
+    flat = score(m.nll, truth.ravel(), _yes_or_no(shares))
+    assert scores["nll"].value == pytest.approx(flat.value)
+    assert scores["nll"].high - scores["nll"].low > 3 * (flat.high - flat.low)
+    pairs = multilabel_scores(truth, shares, (shares > 0.5).astype(int), np.arange(60) // 2)
+    assert pairs["nll"] != scores["nll"]
+
+
+def test_no_bounds_where_no_draw_has_the_metric() -> None:
+    def ordered_error(truth: np.ndarray, prediction: np.ndarray) -> float:
+        if not (np.diff(truth) > 0).all():
+            raise ValueError("rows are not in order")
+        return float(np.abs(truth - prediction).mean())
+
+    found = score(ordered_error, np.arange(8.0), np.arange(8.0) + 1)
+    assert found.value == 1
+    assert np.isnan([found.low, found.high]).all()
 
 
 def test_multilabel_of_certain_and_wrong_predictions_stays_finite() -> None:

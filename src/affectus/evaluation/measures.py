@@ -8,75 +8,51 @@ from typing import Any
 import numpy as np
 
 from affectus.evaluation.record import Entry
-from affectus.metrics import accuracy, bootstrap, ece, exact_match, jaccard, macro_f1, mae, multilabel_f1, nll, pcc, uar
-from affectus.metrics import ccc as concordance
+from affectus.metrics import accuracy, exact_match, macro_f1, mae, multilabel_f1, reports, uar
 from affectus.metrics import weighted_f1 as weighted
-from affectus.metrics.intervals import percentiles
+from affectus.metrics.intervals import Interval
 
 Entries = dict[str, Entry]
 Groups = np.ndarray | None
 
-LEVEL, DRAWS = 0.95, 1000
+LEVEL, DRAWS = reports.LEVEL, reports.DRAWS
+
+
+def _entry(found: Interval) -> Entry:
+    return Entry(value=found.value) if np.isnan(found.low) else Entry(**found._asdict())
+
+
+def _entries(scores: Mapping[str, Interval]) -> Entries:
+    return {name: _entry(found) for name, found in scores.items()}
 
 
 def entry(
     metric: Callable[..., Any], truth: np.ndarray, prediction: np.ndarray, groups: Groups = None, **options: Any
 ) -> Entry:
     """A metric with its percentile bootstrap interval over rows, or over groups; no bounds where draws have none."""
-    value = float(metric(truth, prediction, **options))
-    try:
-        _, low, high = percentiles(value, bootstrap(metric, truth, prediction, groups, DRAWS, **options), LEVEL)
-    except ValueError:
-        return Entry(value=value)
-    return Entry(value=value, low=low, high=high)
+    return _entry(reports.score(metric, truth, prediction, groups, **options))
 
 
 def classification(truth: np.ndarray, probabilities: np.ndarray, groups: Groups = None) -> Entries:
     """Accuracy, UAR, macro- and weighted F1, ECE and NLL of class numbers (n,) and probabilities (n, K)."""
-    found = decisions(truth, probabilities.argmax(axis=1), groups)
-    return found | {
-        "ece": entry(ece, truth, probabilities, groups),
-        "nll": entry(nll, truth, probabilities, groups),
-    }
+    return _entries(reports.class_scores(truth, probabilities, groups))
 
 
 def decisions(truth: np.ndarray, prediction: np.ndarray, groups: Groups = None) -> Entries:
     """Accuracy, UAR, macro- and weighted F1 of two series of classes (n,)."""
-    metrics = {"accuracy": accuracy, "uar": uar, "macro_f1": macro_f1, "weighted_f1": weighted}
-    return {name: entry(metric, truth, prediction, groups) for name, metric in metrics.items()}
+    return _entries(reports.decision_scores(truth, prediction, groups))
 
 
 def multilabel(truth: np.ndarray, probabilities: np.ndarray, decided: np.ndarray, groups: Groups = None) -> Entries:
-    """F1s, subset accuracy, Jaccard, ECE and NLL of several labels per item, all (n, K).
-
-    `decided` holds the labels given. ECE and NLL take every label of every item as one yes-or-no prediction; their
-    intervals resample items, not decisions.
-    """
-    rows, labels = truth.shape
-    whole = np.repeat(np.arange(rows) if groups is None else groups, labels)
-    yes = np.clip(probabilities, 0, 1).ravel()
-    flat = np.stack([1 - yes, yes], axis=1)
-    answers = truth.ravel().astype(np.int64)
-    return {
-        "macro_f1": entry(multilabel_f1, truth, decided, groups),
-        "micro_f1": entry(multilabel_f1, truth, decided, groups, average="micro"),
-        "weighted_f1": entry(multilabel_f1, truth, decided, groups, average="weighted"),
-        "accuracy": entry(exact_match, truth, decided, groups),
-        "jaccard": entry(jaccard, truth, decided, groups),
-        "ece": entry(ece, answers, flat, whole),
-        "nll": entry(nll, answers, flat, whole, floor=1e-7),
-    }
+    """F1s, subset accuracy, Jaccard, ECE and NLL of several labels per item, all (n, K); `decided` are those given."""
+    return _entries(reports.multilabel_scores(truth, probabilities, decided, groups))
 
 
 def dimensions(
     truth: Mapping[str, np.ndarray], prediction: Mapping[str, np.ndarray], groups: Groups = None, suffix: str = ""
 ) -> Entries:
     """PCC, CCC and mean absolute error of each dimension (n,) on [-1, 1]: `pcc_valence`, or `pcc_valence_mixed`."""
-    found: Entries = {}
-    for name, rated in truth.items():
-        for label, metric in (("pcc", pcc), ("ccc", concordance), ("mae", mae)):
-            found[f"{label}_{name}{suffix}"] = entry(metric, rated, prediction[name], groups)
-    return found
+    return _entries(reports.dimension_scores(truth, prediction, groups, suffix))
 
 
 def _inside(truth: np.ndarray, bounds: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from affectus.evaluation.pairing import Pairs, pick
 from affectus.evaluation.record import Entry
 from affectus.evaluation.scored import Context, Scored, read_label
 from affectus.labels import LabelSpace, normalise
-from affectus.metrics import accuracy, auc, brier, confusion, ece, macro_f1, uar, weighted_f1
+from affectus.metrics import accuracy, auc, brier, confusion, ece, macro_f1, nll, uar, weighted_f1
 from affectus.metrics.classification import macro_f1_of, uar_of
 from affectus.metrics.intervals import confusion_interval
 
@@ -71,7 +71,7 @@ def classes(pairs: Pairs, context: Context) -> Scored:
     groups = pairs.groups()
     found = class_metrics(codes, guess, len(labels), str(context.options.get("average", "present")), groups)
     if shares is not None and np.allclose(shares.sum(axis=1), 1, atol=0.01) and shares.min() >= 0:
-        found["ece"], found["nll"] = entry(ece, codes, shares, groups), entry(measures.nll, codes, shares, groups)
+        found["ece"], found["nll"] = entry(ece, codes, shares, groups), entry(nll, codes, shares, groups)
     else:
         found |= stated_confidence(pairs, codes == guess, context, notes)
     return Scored(
