@@ -1,6 +1,7 @@
 """Emotion understanding for faces, voices, words, images, conversations and EEG.
 
 `affectus.analyze("clip.mp4")` returns a `Timeline`: who, when, which emotion, from which evidence, how sure.
+`affectus.load("hicmae", weights=folder)` gives one of the published systems (needs torch).
 Names are loaded on first use, so importing the package is cheap and needs no torch.
 """
 
@@ -14,6 +15,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "analyze": "affectus.analysis",
     "evaluate": "affectus.evaluation",
+    "load": "affectus.systems",
     "Timeline": "affectus.types",
     "Prediction": "affectus.types",
     "Card": "affectus.types",

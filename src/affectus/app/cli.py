@@ -150,27 +150,58 @@ def assets_verify(names: Annotated[list[str] | None, typer.Argument(metavar="[NA
 @app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe (YAML), such as recipes/face/ferplus.yaml.")],
-    root: Annotated[list[str], typer.Option(help="Where a corpus lies: NAME=DIR, once per corpus.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and the model package.")],
+    root: Annotated[list[str] | None, typer.Option(help="Where a corpus lies: NAME=DIR, once per corpus.")] = None,
 ) -> None:
-    """Train a model by its recipe (needs the extra `train`)."""
+    """Train a model by its recipe (needs the extra `train`); a killed run goes on where it was."""
     from affectus.app.research import train as run
 
-    run(recipe, root, out)
+    run(recipe, root or [], out)
 
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="face, voice, words, scene, or the folder of a model package.")],
+    model: Annotated[
+        str, typer.Argument(help="face, voice, words, scene, the folder of a model package, or a system.")
+    ],
     corpus: Annotated[str, typer.Option(help="Name of a corpus, see `affectus corpora list`.")],
     root: Annotated[Path, typer.Option(help="Its folder or archive in the published layout.")],
     split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "all",
+    weights: Annotated[Path | None, typer.Option(help="Folder with the weights of a system.")] = None,
+    column: Annotated[str, typer.Option(help="Target column, where the corpus has several.")] = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Measure a model on a corpus."""
     from affectus.app.research import evaluate as run
 
-    run(model, corpus, root, split, as_json)
+    run(model, corpus, root, split, as_json, weights, column)
+
+
+@app.command()
+def systems(
+    name: Annotated[str | None, typer.Argument(help="One system: its whole card.")] = None, as_json: JsonFlag = False
+) -> None:
+    """Published systems: modalities, published results, licence, where weights can be had."""
+    from affectus.app.systems import show_system, show_systems
+
+    if name is None:
+        show_systems(as_json)
+    else:
+        show_system(name, as_json)
+
+
+@app.command()
+def predict(
+    media: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders.")],
+    system: Annotated[str, typer.Option(help="Name of a system, see `affectus systems`.")],
+    weights: Annotated[Path, typer.Option(help="Folder with its weights, as written by `affectus train`.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write predictions as JSON lines.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Predict media files with a trained system (needs the extra `train`)."""
+    from affectus.app.systems import predict as run
+
+    raise typer.Exit(run(system, weights, media, out, as_json))
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import Any
 
 from affectus.app.terminal import FAILED, print_json, print_table, say
 from affectus.errors import ConfigError
+from affectus.systems import registry
 
 
 def train(recipe: Path, roots: Sequence[str], out: Path) -> None:
@@ -17,10 +18,17 @@ def train(recipe: Path, roots: Sequence[str], out: Path) -> None:
     if importlib.util.find_spec("torch") is None:
         raise ConfigError("training", "needs torch, which is not installed", "pip install 'affectus[train]'")
     folders = _folders(roots)
+    from affectus.training.recipe import read_recipe
     from affectus.training.run import train as run
 
     run(recipe, folders, out)
     print(f"model package: {out / 'model'}")
+    plan = read_recipe(recipe)
+    if plan.options.get("test") and plan.model in registry.names():
+        from affectus.evaluation.systems import record_run
+
+        _show(record_run(recipe, folders, out), False)
+        print(f"result record: {out / 'record.json'}")
 
 
 def _folders(roots: Sequence[str]) -> dict[str, Path]:
@@ -37,15 +45,24 @@ def _folders(roots: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def evaluate(model: str, corpus: str, root: Path, split: str, as_json: bool) -> None:
-    """Measure a model on a corpus and print the result record."""
+def evaluate(
+    model: str, corpus: str, root: Path, split: str, as_json: bool, weights: Path | None = None, column: str = ""
+) -> None:
+    """Measure a model or a system on a corpus and print the result record."""
     from affectus import evaluation, models
     from affectus.types import Card
 
     folder = None
+    if model not in models.NAMES and (weights is not None or model in registry.names()):
+        if weights is None:
+            raise ConfigError(model, "is a system without weights", "give the folder of its weights with --weights")
+        from affectus.evaluation.systems import evaluate_system
+
+        _show(evaluate_system(model, weights, corpus, root, split, column), as_json)
+        return
     if model not in models.NAMES and (Path(model) / "card.json").is_file():
         folder, model = Path(model), Card.read(Path(model) / "card.json").modality
-    _show(evaluation.evaluate(model, corpus, root, split, folder), as_json)
+    _show(evaluation.evaluate(model, corpus, root, split, folder, column=column or None), as_json)
 
 
 def score(

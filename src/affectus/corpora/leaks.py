@@ -64,7 +64,7 @@ def compare(
     train: Corpus, test: Corpus, groups: Sequence[str] | None = None, media: bool = True, near: float = 0.8
 ) -> list[Leak]:
     """What a test corpus shares with a training corpus, which may be another one (see `leak_check`)."""
-    hashes = _pair_hashes(train, test) if media else None
+    hashes = pair_hashes(train, test) if media else None
     return _compare(train.table, test.table, hashes, groups, near)
 
 
@@ -126,7 +126,7 @@ def _sizes(corpus: Corpus) -> list[int | None]:
     return [None if r is None or r.endswith("/") else corpus.files.size(r) for r in refs]
 
 
-def _pair_hashes(train: Corpus, test: Corpus) -> tuple[list[bytes | None], list[bytes | None]]:
+def pair_hashes(train: Corpus, test: Corpus) -> tuple[list[bytes | None], list[bytes | None]]:
     """Content hashes of both parts; only files of a size that occurs in both are read."""
     sizes = _sizes(train), _sizes(test)
     both = set(sizes[0]) & set(sizes[1]) - {None}

@@ -3,14 +3,15 @@
 Settings of such a recipe, all under `options`:
 `stage` (default: the last one), `config` (name of a constructor of `Config`, or a mapping of settings, whose key
 `preset` names the constructor to start from), `items` and `validation_items` (synthetic runs), `column` (target column,
-for example `label:ferplus8`), `validation` (a split name, or a share of whole groups held out of the training split),
-`start` (folder of an earlier stage whose weights are taken over), `workers` (loader processes).
+for example `label:ferplus8`), `train` (split to learn from; all rows by default), `validation` and `test` (each a split
+name, or a share of whole groups held out of what is learnt from), `limit` (at most so many training rows, drawn at
+random), `start` (folder of an earlier stage whose weights are taken over), `workers` (loader processes).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,20 @@ from torch.utils.data import Dataset
 
 from affectus import corpora
 from affectus.corpora import Corpus
+from affectus.corpora.leaks import pair_hashes
 from affectus.corpora.splits import group_split
 from affectus.errors import ConfigError
 from affectus.systems import registry
 from affectus.systems.base import System, read_config
+from affectus.training.leak_guard import Parts, guard_splits
 from affectus.training.loop import FitResult, fit
 from affectus.training.recipe import Recipe
 from affectus.training.system_task import BatchItems, CorpusItems, SystemTask
 
 #: Name under which a recipe asks for the system's own synthetic examples instead of a corpus.
 SYNTHETIC = "synthetic"
-_KNOWN = {"stage", "config", "items", "validation_items", "column", "validation", "start", "workers", "train"}
+_KNOWN = {"stage", "config", "items", "validation_items", "column", "start", "workers"}
+_KNOWN |= {"train", "validation", "test", "limit"}
 
 
 def run_system(recipe: Recipe, roots: dict[str, Path], folder: Path) -> FitResult:
@@ -42,9 +46,9 @@ def run_system(recipe: Recipe, roots: dict[str, Path], folder: Path) -> FitResul
     if unknown := sorted(set(options) - _KNOWN):
         raise ConfigError("options", f"unknown: {', '.join(unknown)}", f"known are {', '.join(sorted(_KNOWN))}")
     system = build_system(recipe)
-    train, validation, split = training_items(recipe, system, roots)
+    train, validation, split = training_items(recipe, system, roots, folder)
     task = SystemTask(system, train, validation, split, int(options.get("workers", 0)))
-    if not len(validation) or options.get("stage", system.stage) != system.stage:  # type: ignore[arg-type]
+    if not len(validation):  # type: ignore[arg-type]
         task.select = "epoch"
     phases = recipe.phases or system.phases()
     result = fit(task, phases, folder, recipe.seed, recipe.precision)
@@ -69,8 +73,10 @@ def build_system(recipe: Recipe) -> System:
     return system
 
 
-def training_items(recipe: Recipe, system: System, roots: dict[str, Path]) -> tuple[Dataset, Dataset, str]:
-    """Items to learn from, items to validate on, and the name of the validation split."""
+def training_items(
+    recipe: Recipe, system: System, roots: dict[str, Path], folder: Path
+) -> tuple[Dataset, Dataset, str]:
+    """Items to learn from, items to validate on, and the name of the validation split; checked for leaks."""
     options = recipe.options
     if list(recipe.corpora) == [SYNTHETIC]:
         count, held = int(options.get("items", 64)), int(options.get("validation_items", 32))
@@ -82,24 +88,70 @@ def training_items(recipe: Recipe, system: System, roots: dict[str, Path]) -> tu
     if len(recipe.corpora) != 1:
         raise ConfigError("corpora", "a system is trained on one corpus at a time", "name one, or `synthetic`")
     name = next(iter(recipe.corpora))
-    corpus = corpora.load(name, roots[name], strict=False)
-    learn, held_out, split = split_corpus(corpus, options.get("train"), options.get("validation", 0.1), recipe.seed)
+    parts = split_corpus(corpora.load(name, roots[name], strict=False), options, recipe.seed)
+    shared: dict[str, Parts] = {name: (parts.learn, parts.validation)}
+    if parts.test is not None:
+        shared[f"{name} test"] = (parts.learn, parts.test)
+    guard_splits(shared, folder, recipe.accept_leaks)
+    return items_of(parts.learn, system, options), items_of(parts.validation, system, options), parts.name
+
+
+def items_of(corpus: Corpus, system: System, options: dict[str, Any]) -> Any:
+    """Items of corpus rows: the system's own way of reading them, else row by row through its inputs."""
     column = str(options.get("column", ""))
-    return CorpusItems(learn, system, column), CorpusItems(held_out, system, column), split
+    found = system.items(corpus, column)
+    return CorpusItems(corpus, system, column) if found is None else found
 
 
-def split_corpus(corpus: Corpus, train: str | None, validation: str | float, seed: int) -> tuple[Corpus, Corpus, str]:
-    """Training and validation rows: a named split, or a share of whole groups held out of the training rows."""
-    learn = corpus.split(train) if train else corpus
-    if isinstance(validation, str):
-        return learn, corpus.split(validation), validation
-    groups = [c for c in learn.table.column_names if c.startswith("group:") and learn.table[c].null_count == 0]
-    wanted = {"train": 1 - validation, "valid": validation}
-    if groups:
-        rows = group_split(learn.table, groups[:1], wanted, seed)
+@dataclass(frozen=True)
+class Split:
+    """Rows to learn from, to choose the checkpoint on (`name` says which these are) and to report on."""
+
+    learn: Corpus
+    validation: Corpus
+    test: Corpus | None
+    name: str
+
+
+def split_corpus(corpus: Corpus, options: dict[str, Any], seed: int) -> Split:
+    """Divide by the `train`, `validation`, `test` and `limit` settings of a recipe.
+
+    Shares are of whole groups (subjects, themes, dialogues …) where the corpus has them. Training rows whose file has
+    the same content as one held out are dropped.
+    """
+    learn = corpus.split(options["train"]) if options.get("train") else corpus
+    test: Corpus | None = None
+    if isinstance(wanted := options.get("test"), str):
+        test = corpus.split(wanted)
+    elif wanted:
+        learn, test, _ = hold_out(learn, float(wanted), seed + 1)
+    if isinstance(chosen := options.get("validation", 0.1), str):
+        held, name = corpus.split(chosen), chosen
     else:
-        order = np.random.default_rng(seed).permutation(len(learn))
-        cut = round(validation * len(learn))
-        rows = {"valid": np.sort(order[:cut]), "train": np.sort(order[cut:])}
+        learn, held, name = hold_out(learn, float(chosen), seed)
+    for other in (held, test):
+        learn = learn if other is None else without_copies(learn, other)
+    if (limit := options.get("limit")) and int(limit) < len(learn):
+        learn = learn.take(np.sort(np.random.default_rng(seed).permutation(len(learn))[: int(limit)]))
+    return Split(learn, held, test, name)
+
+
+def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus, str]:
+    """The rest, a share of whole groups held out of it, and what that is called."""
+    groups = [c for c in corpus.table.column_names if c.startswith("group:") and corpus.table[c].null_count == 0]
+    wanted = {"train": 1 - share, "held": share}
+    if groups:
+        rows = group_split(corpus.table, groups[:1], wanted, seed)
+    else:
+        order = np.random.default_rng(seed).permutation(len(corpus))
+        cut = round(share * len(corpus))
+        rows = {"held": np.sort(order[:cut]), "train": np.sort(order[cut:])}
     unit = groups[0].removeprefix("group:") + "s" if groups else "items"
-    return learn.take(rows["train"]), learn.take(rows["valid"]), f"{validation:.0%} of the {unit} of train"
+    return corpus.take(rows["train"]), corpus.take(rows["held"]), f"{share:.0%} of the {unit}"
+
+
+def without_copies(learn: Corpus, held: Corpus) -> Corpus:
+    """Training rows without those whose file also lies among the held-out rows under another name."""
+    hashes, others = pair_hashes(learn, held)
+    known = set(others) - {None}
+    return learn.filter([key is None or key not in known for key in hashes])

@@ -84,7 +84,7 @@ class BatchItems(Dataset):
 class SystemTask(Task):
     """Trains a system on items and validates it by its own `measure`.
 
-    Without validation items, or for a stage whose metrics they do not give, the summed validation loss is measured.
+    The summed validation loss is among the metrics: a stage without labels selects by `-loss`.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class SystemTask(Task):
         if not len(self.validation):  # type: ignore[arg-type]
             return {}
         outputs, targets, losses = outputs_of(model, self.validation)  # type: ignore[arg-type]
-        return {"-loss": -losses, "loss": losses, **self.model.measure(outputs, targets)}
+        return {"loss": losses, **self.model.measure(outputs, targets)}
 
     def enter(self, phase: Phase) -> None:
         self.model.enter(phase)

@@ -1,0 +1,180 @@
+"""Published systems on corpora: `affectus evaluate SYSTEM --weights DIR`, and the record of a training run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from affectus import corpora
+from affectus.corpora import Corpus
+from affectus.corpora.base import column_kind
+from affectus.errors import ConfigError, CorpusError
+from affectus.evaluation import measures
+from affectus.evaluation.record import Record, digest, environment, plain
+from affectus.evaluation.targets import first_group
+
+#: Columns per input that the linear baseline sees; wider inputs are averaged over neighbouring values.
+_LINEAR_WIDTH = 2048
+
+
+def evaluate_system(
+    name: str, weights: str | Path, corpus: str, root: str | Path, split: str = "all", column: str = ""
+) -> dict[str, Any]:
+    """Score a trained system on a corpus folder; returns the fields of a `Record`.
+
+    `column` is the target (`label:…` or `dim:…`), by default that of the recipe it was trained with, else the first the
+    system can give. Raises ConfigError, CorpusError or ModelError.
+    """
+    from affectus.systems import registry
+
+    system = registry.load(name, weights)
+    items = corpora.load(corpus, root, strict=False)
+    items = items if split == "all" else items.split(split)
+    column = column or _trained_column(Path(weights)) or _fitting_column(system, items)
+    record = score_rows(system, items, {"column": column})
+    record.split, record.weights = split, {"model.safetensors": digest(Path(weights) / "model.safetensors")}
+    return plain(record.as_dict())
+
+
+def record_run(recipe_path: Path, roots: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+    """The record of a finished run of a system: scored on the recipe's `test` rows, which chose nothing.
+
+    Beside the trivial baselines stands a linear one (logistic or ridge regression on the same inputs, fitted on the
+    training rows). Written to `folder/record.json`.
+    """
+    from affectus.systems import registry
+    from affectus.training.recipe import read_recipe
+    from affectus.training.system_run import items_of, split_corpus
+
+    recipe = read_recipe(recipe_path)
+    name = next(iter(recipe.corpora))
+    if not recipe.options.get("test"):
+        raise ConfigError(recipe_path, "names no test rows", "set options: test to a split or a share of groups")
+    system = registry.load(recipe.model, folder / "model")
+    parts = split_corpus(corpora.load(name, roots[name], strict=False), recipe.options, recipe.seed)
+    assert parts.test is not None
+    record = score_rows(system, parts.test, recipe.options)
+    record.baselines |= linear_baseline(
+        items_of(parts.learn, system, recipe.options),
+        items_of(parts.test, system, recipe.options),
+        system.card.dimensions,
+    )
+    record.split = f"test: {recipe.options['test']} (trained on {len(parts.learn)}, chosen on {parts.name})"
+    record.selection = f"checkpoint by {system.select} on {parts.name} ({len(parts.validation)} items)"
+    record.weights = {"model.safetensors": digest(folder / "model" / "model.safetensors")}
+    training = json.loads((folder / "model" / "training.json").read_text(encoding="utf-8"))
+    record.parts["training"] = {"seconds": round(training["seconds"], 1), "recipe": recipe.title}
+    found = plain(record.as_dict())
+    (folder / "record.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return found
+
+
+def score_rows(system: Any, corpus: Corpus, options: Mapping[str, Any]) -> Record:
+    """A record of a system on corpus rows: metrics with intervals over groups, trivial baselines."""
+    from affectus.training.system_run import items_of
+    from affectus.training.system_task import outputs_of
+
+    system.eval()
+    items = items_of(corpus, system, dict(options))
+    if not len(items):
+        raise CorpusError(corpus.files.root, "holds no item with that target", corpus.info.obtain)
+    outputs, targets, _ = outputs_of(system, items)
+    record = Record(
+        model=system.card.name,
+        corpus=corpus.name,
+        split="",
+        n=len(items),
+        metrics={},
+        perspective=system.card.perspective,
+        target=str(options.get("column", "")),
+        labels=list(system.labels()),
+        version=str(system.card.year),
+        environment=environment(),
+        published=[{**p} for p in system.card.as_dict()["published"]],
+    )
+    grouped = first_group(corpus)
+    groups = None
+    if grouped and (kept := getattr(items, "kept", None)) is not None:
+        groups = np.asarray(corpus.column(grouped), str)[kept]
+        record.interval = {"level": measures.LEVEL, "draws": measures.DRAWS, "over": grouped}
+    if "logits" in outputs and "label" in targets:
+        truth, logits = targets["label"], outputs["logits"].astype(np.float64)
+        scores = np.exp(logits - logits.max(1, keepdims=True))
+        record.metrics |= measures.classification(truth, scores / scores.sum(1, keepdims=True), groups)
+        record.baselines |= measures.class_baselines(truth, logits.shape[1])
+        record.headline = system.select
+    if "values" in outputs and "values" in targets:
+        names = system.card.dimensions
+        rated = {d: targets["values"][:, i] for i, d in enumerate(names)}
+        record.metrics |= measures.dimensions(rated, {d: outputs["values"][:, i] for i, d in enumerate(names)}, groups)
+        record.baselines |= measures.dimension_baselines(rated)
+    if not record.metrics:
+        raise ConfigError(system.card.name, "gives nothing that these targets can be compared with")
+    return record
+
+
+def linear_baseline(learn: Any, test: Any, dimensions: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Logistic regression (labels) or ridge regression (values) on the inputs as the system gets them, flattened.
+
+    Inputs wider than 2,048 numbers are averaged over neighbours; at most 6,000 training items are used.
+    """
+    from sklearn.linear_model import LogisticRegression, RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from affectus.metrics import accuracy, ccc, macro_f1, pcc, uar
+
+    order = np.random.default_rng(0).permutation(len(learn))[:6000]
+    train, held = ([items[int(i)] for i in rows] for items, rows in ((learn, order), (test, range(len(test)))))
+    x, z = _flat(train), _flat(held)
+    if "label" in train[0]:
+        y, truth = (np.array([int(item["label"]) for item in part]) for part in (train, held))
+        guess = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200)).fit(x, y).predict(z)
+        return {"linear": {"uar": uar(truth, guess), "accuracy": accuracy(truth, guess),
+                           "macro_f1": macro_f1(truth, guess)}}  # fmt: skip
+    if "values" not in train[0]:
+        return {}
+    y, truth = (np.stack([item["values"] for item in part]) for part in (train, held))
+    found = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 5, 11))).fit(x, y).predict(z)
+    return {"linear": {f"{metric.__name__}_{d}": metric(truth[:, i], found[:, i])
+                       for i, d in enumerate(dimensions) for metric in (pcc, ccc)}}  # fmt: skip
+
+
+def _flat(items: list[dict[str, Any]]) -> np.ndarray:
+    """Inputs of items as one matrix; targets, ids and texts stay out."""
+    names = [
+        k for k, v in items[0].items() if isinstance(v, np.ndarray) and v.ndim >= 1 and k not in ("values", "labels")
+    ]
+    parts = []
+    for name in names:
+        values = np.stack([np.asarray(item[name], np.float32).reshape(-1) for item in items])
+        if values.shape[1] > _LINEAR_WIDTH:
+            step = -(-values.shape[1] // _LINEAR_WIDTH)
+            width = values.shape[1] // step * step
+            values = values[:, :width].reshape(len(values), -1, step).mean(2)
+        parts.append(values)
+    return np.concatenate(parts, 1)
+
+
+def _trained_column(weights: Path) -> str:
+    path = weights / "training.json"
+    return json.loads(path.read_text(encoding="utf-8"))["recipe"]["options"].get("column", "") if path.is_file() else ""
+
+
+def _fitting_column(system: Any, corpus: Corpus) -> str:
+    for column in corpus.table.column_names:
+        if column_kind(column)[0] != "label":
+            continue
+        try:
+            system.targets(corpus, column)
+        except ConfigError:
+            continue
+        return column
+    wanted = [f"dim:{name}" for name in system.card.dimensions]
+    if wanted and all(column in corpus.table.column_names for column in wanted):
+        return ",".join(wanted)
+    raise ConfigError(f"{system.card.name} × {corpus.name}", "no column fits what it gives", "name one with --column")
