@@ -296,7 +296,7 @@ def test_interrupting_keeps_what_is_finished(
     fake_models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AFFECTUS_MODELS", str(fake_models))
-    write(tmp_path / "in", **{f"{i:03d}": "I am so glad. " * 200 for i in range(60)})
+    write(tmp_path / "in", **{f"{i:03d}": "I am so glad. " * 200 for i in range(300)})
     process = start("analyze", tmp_path / "in", "--out", tmp_path / "out")
     deadline = time.monotonic() + 120
     while len(list((tmp_path / "out").glob("*/done.json"))) < 2 and time.monotonic() < deadline:

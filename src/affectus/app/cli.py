@@ -179,12 +179,18 @@ def evaluate(
 
 @app.command()
 def systems(
-    name: Annotated[str | None, typer.Argument(help="One system: its whole card.")] = None, as_json: JsonFlag = False
+    name: Annotated[str | None, typer.Argument(help="One system: its whole card.")] = None,
+    docs: Annotated[Path | None, typer.Option(help="Write a Markdown page per system into this folder.")] = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Published systems: modalities, published results, licence, where weights can be had."""
     from affectus.app.systems import show_system, show_systems
 
-    if name is None:
+    if docs is not None:
+        from affectus.app.pages import write_pages
+
+        print(f"{len(write_pages(docs))} pages: {docs}")
+    elif name is None:
         show_systems(as_json)
     else:
         show_system(name, as_json)
