@@ -49,6 +49,10 @@ class System(nn.Module, ABC):
     def inputs(self) -> dict[str, InputSpec]:
         """Exact preprocessing of every modality, by batch key."""
 
+    def inputs_for(self, corpus: Corpus) -> dict[str, InputSpec]:
+        """The part of `inputs()` that is read from a corpus in training: all, unless a system learns from several."""
+        return self.inputs()
+
     @abstractmethod
     def forward(self, batch: Batch) -> Outputs:
         """Outputs by name: `logits` (B, classes), `values` (B, dimensions in [-1, 1]), features, whatever losses need.
@@ -100,6 +104,9 @@ class System(nn.Module, ABC):
 
     def enter(self, phase: Phase) -> None:
         """Called before a phase starts."""
+
+    def begin(self, phase: Phase, epoch: int) -> None:  # noqa: B027 - optional
+        """Called before every epoch of a phase, counted from 0: where weights of losses ramp up."""
 
     def depth(self, name: str) -> int:
         """Distance of a parameter from the output, for layer-wise learning-rate decay."""

@@ -121,6 +121,7 @@ def _run_phase(
         if phase.patience and epoch and epoch - progress.best_metrics.get("epoch", epoch) >= phase.patience:
             break
         started = time.time()
+        task.begin(phase, epoch)
         set_seed(seed * 100_003 + index * 1_009 + epoch)
         loader = accelerator.prepare(task.loader(phase, seed * 100_003 + index * 1_009 + epoch))
         totals = _run_epoch(task, phase, model, loader, optimizer, schedule, average, accelerator)

@@ -37,6 +37,9 @@ class Task(ABC):
     def enter(self, phase: Phase) -> None:  # noqa: B027 - optional
         """Called before a phase starts (change of resolution, new data …)."""
 
+    def begin(self, phase: Phase, epoch: int) -> None:  # noqa: B027 - optional
+        """Called before every epoch of a phase, counted from 0, also after a resume (ramps of loss weights …)."""
+
     def depth(self, name: str) -> int:
         """Distance of a parameter from the output, for layer-wise learning-rate decay."""
         return 0
