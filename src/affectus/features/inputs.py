@@ -16,6 +16,7 @@ import numpy as np
 
 from affectus.errors import ConfigError, MediaError
 from affectus.features.mel import AUDIOSET_MEAN, AUDIOSET_STD, fbank
+from affectus.features.texture import lbp_image
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP_STATISTICS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -86,6 +87,28 @@ class ImageInput(InputSpec):
         image = cv2.resize(image, wide, interpolation=method)
         top, left = (image.shape[0] - self.size) // 2, (image.shape[1] - self.size) // 2
         return image[top : top + self.size, left : left + self.size]
+
+
+@dataclass(frozen=True)
+class TextureInput(InputSpec):
+    """Local binary patterns of a picture: RGB uint8 → (1, size, size) in [0, 1], coded at the size of the input."""
+
+    size: int = 224
+    interpolation: Literal["bilinear", "bicubic", "area"] = "bilinear"
+    of: Literal["image", "face"] = "face"
+
+    @property
+    def source(self) -> str:
+        """ "image" or "face"."""
+        return self.of
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(1, size, size)."""
+        return (1, self.size, self.size)
+
+    def __call__(self, raw: np.ndarray) -> np.ndarray:
+        return lbp_image(ImageInput(self.size, interpolation=self.interpolation).fitted(raw))[None]
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,16 @@ class System(nn.Module, ABC):
     def targets(self, corpus: Corpus, column: str) -> dict[str, np.ndarray]:
         """Targets of a corpus by batch key: `label` for a `label:` column, `values` for `dim:` columns.
 
-        `column` may name several dimensions, comma-separated. Rows without a target hold -1 or NaN.
+        `column` may name several dimensions, comma-separated. A `dist:` column (votes) gives `shares` (n, classes) and
+        the `label` of the same space. Rows without a target hold -1 or NaN.
         """
         if column.startswith("dim:"):
             return {"values": np.stack([corpus.array(name.strip()) for name in column.split(",")], 1).astype("f4")}
+        if column.startswith("dist:"):
+            found = self.targets(corpus, column.replace("dist:", "label:", 1))
+            shares = np.zeros((len(corpus), len(self.labels())), np.float32)
+            shares[:, [self.labels().index(name) for name in corpus.labels(column)]] = corpus.array(column)
+            return {**found, "shares": shares}
         known, own = corpus.labels(column), self.labels()
         if missing := [name for name in known if name not in own]:
             raise ConfigError(column, f"has labels that {self.card.name} does not give: {', '.join(missing)}")
@@ -105,7 +111,7 @@ class System(nn.Module, ABC):
     def enter(self, phase: Phase) -> None:
         """Called before a phase starts."""
 
-    def begin(self, phase: Phase, epoch: int) -> None:  # noqa: B027 - optional
+    def begin(self, phase: Phase, epoch: int) -> None:
         """Called before every epoch of a phase, counted from 0: where weights of losses ramp up."""
 
     def depth(self, name: str) -> int:
