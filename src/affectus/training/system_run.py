@@ -5,7 +5,12 @@ Settings of such a recipe, all under `options`:
 `preset` names the constructor to start from), `items` and `validation_items` (synthetic runs), `column` (target column,
 for example `label:ferplus8`), `train` (split to learn from; all rows by default), `validation` and `test` (each a split
 name, or a share of whole groups held out of what is learnt from), `limit` (at most so many training rows, drawn at
-random), `start` (folder of an earlier stage whose weights are taken over), `workers` (loader processes).
+random), `fold` (number of the official fold that is not learnt from), `start` (folder of an earlier stage whose weights
+are taken over), `workers` (loader processes).
+
+A run on several corpora learns from the first one, called by `source`, and those of `sources`: name → `corpus`,
+`column`, `train` (split) and `balanced` (draw its classes equally often). What an epoch takes of each source is said by
+the phase (see `affectus.training.mixing`).
 """
 
 from __future__ import annotations
@@ -16,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
+import torch
 from safetensors.torch import load_file
 from torch.utils.data import Dataset
 
@@ -28,13 +35,14 @@ from affectus.systems import registry
 from affectus.systems.base import System, read_config
 from affectus.training.leak_guard import Parts, guard_splits
 from affectus.training.loop import FitResult, fit
+from affectus.training.mixing import Sources
 from affectus.training.recipe import Recipe
 from affectus.training.system_task import BatchItems, CorpusItems, SystemTask
 
 #: Name under which a recipe asks for the system's own synthetic examples instead of a corpus.
 SYNTHETIC = "synthetic"
 _KNOWN = {"stage", "config", "items", "validation_items", "column", "start", "workers"}
-_KNOWN |= {"train", "validation", "test", "limit"}
+_KNOWN |= {"train", "validation", "test", "limit", "fold", "source", "sources"}
 
 
 def run_system(recipe: Recipe, roots: dict[str, Path], folder: Path) -> FitResult:
@@ -85,15 +93,31 @@ def training_items(
             BatchItems(system.example(held, recipe.seed + 10_007)),
             "fresh synthetic items",
         )
-    if len(recipe.corpora) != 1:
-        raise ConfigError("corpora", "a system is trained on one corpus at a time", "name one, or `synthetic`")
+    others = options.get("sources", {})
+    if len(recipe.corpora) != 1 + len(others):
+        raise ConfigError(
+            "corpora", "all but the first corpus must be named under `sources`", "name one, or `synthetic`"
+        )
     name = next(iter(recipe.corpora))
     parts = split_corpus(corpora.load(name, roots[name], strict=False), options, recipe.seed)
     shared: dict[str, Parts] = {name: (parts.learn, parts.validation)}
     if parts.test is not None:
         shared[f"{name} test"] = (parts.learn, parts.test)
     guard_splits(shared, folder, recipe.accept_leaks)
-    return items_of(parts.learn, system, options), items_of(parts.validation, system, options), parts.name
+    learn, held = items_of(parts.learn, system, options), items_of(parts.validation, system, options)
+    return with_sources(learn, system, recipe, roots) if others else learn, held, parts.name
+
+
+def with_sources(learn: Dataset, system: System, recipe: Recipe, roots: dict[str, Path]) -> Sources:
+    """The items of the first corpus together with those of the other sources of a recipe."""
+    parts, balanced = {str(recipe.options.get("source", "main")): learn}, {}
+    for name, settings in recipe.options["sources"].items():
+        corpus = corpora.load(settings["corpus"], roots[settings["corpus"]], strict=False)
+        corpus = corpus.split(settings["train"]) if settings.get("train") else corpus
+        parts[name] = items = items_of(corpus, system, settings)
+        if settings.get("balanced"):
+            balanced[name] = torch.from_numpy(next(iter(items.targets.values()))[items.kept])
+    return Sources(parts, balanced)
 
 
 def items_of(corpus: Corpus, system: System, options: dict[str, Any]) -> Any:
@@ -116,12 +140,15 @@ class Split:
 def split_corpus(corpus: Corpus, options: dict[str, Any], seed: int) -> Split:
     """Divide by the `train`, `validation`, `test` and `limit` settings of a recipe.
 
-    Shares are of whole groups (subjects, themes, dialogues …) where the corpus has them. Training rows whose file has
-    the same content as one held out are dropped.
+    With `fold` the rows of that official fold are the test rows. Shares are of whole groups (subjects, themes,
+    dialogues …) where the corpus has them. Training rows whose file has the same content as one held out are dropped.
     """
     learn = corpus.split(options["train"]) if options.get("train") else corpus
     test: Corpus | None = None
-    if isinstance(wanted := options.get("test"), str):
+    if fold := options.get("fold"):
+        tested = pc.fill_null(pc.equal(learn.table["fold"], int(fold)), False)
+        learn, test = learn.filter(pc.invert(tested)), learn.filter(tested)
+    elif isinstance(wanted := options.get("test"), str):
         test = corpus.split(wanted)
     elif wanted:
         learn, test, _ = hold_out(learn, float(wanted), seed + 1)

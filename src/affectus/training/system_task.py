@@ -15,35 +15,41 @@ from affectus.features.reading import open_source
 from affectus.nn.phase import Phase
 from affectus.systems.base import Batch, System
 from affectus.systems.prediction import collate
+from affectus.training.mixing import SourceBatches, Sources
 from affectus.training.task import Task
+
+#: Bytes of preprocessed items that one `CorpusItems` keeps.
+MEMORY = 4 << 30
 
 
 class CorpusItems(Dataset):
     """Rows of a corpus through a system's input specifications, with targets; decoded when asked for.
 
     `kept` rows have a target; `column` names it (see `System.targets`). Media that a specification takes are read from
-    the corpus in place, also from inside an archive. `memory` keeps what was preprocessed.
+    the corpus in place, also from inside an archive. What was preprocessed is kept up to `memory` bytes.
     """
 
-    def __init__(self, corpus: Corpus, system: System, column: str, memory: bool = True) -> None:
-        self.corpus, self.specs = corpus, system.inputs()
+    def __init__(self, corpus: Corpus, system: System, column: str, memory: int = MEMORY) -> None:
+        self.corpus, self.specs = corpus, system.inputs_for(corpus)
         self.targets = system.targets(corpus, column) if column else {}
         known = np.ones(len(corpus), bool)
         for values in self.targets.values():
             flat = values.reshape(len(corpus), -1)
             known &= (flat >= 0).all(1) if values.dtype.kind == "i" else ~np.isnan(flat).all(1)
         self.kept = np.flatnonzero(known)
-        self._memory: dict[int, dict[str, Any]] | None = {} if memory else None
+        self._memory: dict[int, dict[str, Any]] = {}
+        self._left = memory
 
     def __len__(self) -> int:
         return len(self.kept)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = int(self.kept[index])
-        found = self._memory.get(row) if self._memory is not None else None
+        found = self._memory.get(row)
         if found is None:
             found = self._read(row)
-            if self._memory is not None:
+            self._left -= sum(value.nbytes for value in found.values() if isinstance(value, np.ndarray))
+            if self._left >= 0:
                 self._memory[row] = found
         return found | {name: values[row] for name, values in self.targets.items()}
 
@@ -64,6 +70,8 @@ def _decode(corpus: Corpus, row: int, kind: str) -> Any:
         return corpus.audio(row)
     if kind == "text":
         return corpus.table["text"][row].as_py() or ""
+    if corpus.media(row).endswith("/"):  # a folder of pictures; those of face corpora are crops
+        return corpus.frames(row)
     with corpus.local(row) as path:
         return open_source(path, kind)
 
@@ -100,6 +108,9 @@ class SystemTask(Task):
         self.select, self.workers = system.select, workers
 
     def loader(self, phase: Phase, seed: int) -> DataLoader:
+        if isinstance(self.train, Sources):
+            batches = SourceBatches(self.train, phase, seed)
+            return DataLoader(self.train, batch_sampler=batches, collate_fn=collate, num_workers=self.workers)
         count: int = len(self.train)  # type: ignore[arg-type]
         return DataLoader(
             self.train,
@@ -124,6 +135,9 @@ class SystemTask(Task):
 
     def enter(self, phase: Phase) -> None:
         self.model.enter(phase)
+
+    def begin(self, phase: Phase, epoch: int) -> None:
+        self.model.begin(phase, epoch)
 
     def depth(self, name: str) -> int:
         return self.model.depth(name)
