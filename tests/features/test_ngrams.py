@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affectus.features.ngrams import NgramInput, bucket, count_ngrams, fold, ngrams
@@ -27,11 +27,13 @@ def test_known_bucket_is_the_same_everywhere() -> None:
     assert bucket("abc", 1 << 15) == 1 + 0x352441C2 % ((1 << 15) - 1)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40), st.integers(2, 50))
 def test_buckets_never_hit_the_padding(text: str, buckets: int) -> None:
     assert 1 <= bucket(text, buckets) < buckets
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.integers(1, 40))
 def test_ids_are_different_sorted_and_padded(text: str, length: int) -> None:
     ids = NgramInput(length=length)(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -49,6 +49,7 @@ def test_rounded_means_round_halves_up() -> None:
     assert rounded_mean_mismatches([[0, 1], [1, 1]], [0, 1]) == 1
 
 
+@settings(deadline=None)
 @given(arrays(float, 12, elements=st.integers(0, 3)), arrays(float, (12, 3), elements=st.integers(0, 3)))
 def test_hidden_and_misread_exclude_each_other(writer: np.ndarray, readers: np.ndarray) -> None:
     hidden, misread = GapRule("hidden").label(writer, readers), GapRule("misread").label(writer, readers)

@@ -24,6 +24,7 @@ def test_log_odds_by_hand() -> None:
     assert z[0] == pytest.approx(first / np.sqrt(1 / 4.5 + 1 / 1.5))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=2, max_size=8))
 def test_swapping_the_sets_flips_the_sign(pairs: list[tuple[int, int]]) -> None:
     one, two = np.array(pairs).T + 1
