@@ -258,6 +258,29 @@ def test_mer2023_csv_and_archive_numbering(make: Make, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("column", ["discrete", "emo"])
+@pytest.mark.parametrize("emotions", [("neutral", "Happy", "worry"), ("0", "2", "4"), (0, 2, 4.0)])
+def test_mer_emotions_by_name_or_number(tmp_path: Path, column: str, emotions: tuple) -> None:
+    tiny, expected = Tiny(tmp_path), ["neutral", "happy", "worried"]
+    names = [f"sample_{k:08d}" for k in range(3)]
+    rows = list(zip(names, emotions, strict=True))
+    tiny.table("a/train-label.csv", ("name", column), rows)
+    assert corpora.load("mer2023", tmp_path / "a").column("label:mer6") == expected
+    tiny.npz("b/label-6way.npz", {"test1_corpus": {name: {"emo": emo, "val": -10} for name, emo in rows}})
+    assert corpora.load("mer2023", tmp_path / "b").column("label:mer6") == expected
+    tiny.table("c/reference-semi.csv", ("name", column), rows)
+    assert corpora.load("mer2024", tmp_path / "c").column("label:mer6") == expected
+
+
+@pytest.mark.parametrize("emotion", ["furious anger", "6", -1, 0.5])
+def test_unknown_mer_emotions_name_file_and_row(tmp_path: Path, emotion: object) -> None:
+    tiny = Tiny(tmp_path)
+    tiny.npz("label-6way.npz", {"test1_corpus": {"sample_00000000": {"emo": emotion, "val": 0.0}}})
+    (problem,) = [p for p in corpora.check("mer2023", tmp_path) if p.row]
+    assert (problem.file, problem.row) == ("label-6way.npz", 1)
+    assert str(emotion) in problem.reason
+
+
 def test_word_lists_with_and_without_quotes(make: Make) -> None:
     clips = _load(make, "mer_caption_plus")
     assert clips.column("labels:openset")[1:3] == [["sad", "tired"], ["angry", "mad"]]

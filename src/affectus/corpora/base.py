@@ -27,6 +27,7 @@ the perspective of the corpus. `table.field(name).metadata` holds `perspective`,
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -161,7 +162,9 @@ class Notes:
         return self._known[space, value]
 
     def decode(self, space: str, code: str | int | None, file: str, row: int, variant: str | None = None) -> str | None:
-        """The label of a space for a published number, by the named order of the space."""
+        """The label of a space for a published number, by the named order of the space; names are taken as such."""
+        if isinstance(code, str) and re.search(r"[^\W\d_]", code):
+            return self.lookup(space, code, file, row)
         try:
             return label_space(space).decode("" if code is None else code, variant)
         except LabelError as error:

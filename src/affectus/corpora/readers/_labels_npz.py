@@ -1,6 +1,6 @@
-"""Label archives of the MER toolkits: `train/val/test/test1…/whole_corpus` → name → {emo: number, val: score}.
+"""Label archives of the MER toolkits: `train/val/test/test1…/whole_corpus` → name → {emo, val}.
 
-The dictionaries are pickled, so they go through the restricted reader. A score of -10 means that there is none.
+`emo` is a number or, in some copies, the name itself; `val` is a score. The dictionaries are pickled, so they go through the restricted reader. A score of -10 means that there is none.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from affectus.corpora.safe import load_npz
 
 @dataclass(frozen=True)
 class Entry:
-    """One item of a label archive; `emo` is the published number, `val` None where missing."""
+    """One item of a label archive; `emo` is the published number or name, `val` None where missing."""
 
     name: str
     part: str
     split: str | None
-    emo: int
+    emo: int | str
     val: float | None
     row: int
 
@@ -38,6 +38,6 @@ def entries(files: Files, ref: str, notes: Notes) -> Iterator[Entry]:
                 continue
             emo = label["emo"]
             score = float(label["val"])
-            number = int(emo) if str(emo).lstrip("-").isdigit() else -1
+            emo = int(emo) if str(emo).lstrip("-").isdigit() else str(emo)
             split = "test" if part.startswith("test") else SPLIT_NAMES.get(part)
-            yield Entry(str(name), part, split, number, None if score == -10 else score, row)
+            yield Entry(str(name), part, split, emo, None if score == -10 else score, row)

@@ -1,7 +1,8 @@
 """MER2023: Chinese film and series clips with six emotions and valence (Lian et al. 2023).
 
-`train-label.csv` has name, discrete, valence; label archives of the toolkits (`label-6way.npz`) have train and three
-test parts, numbered neutral, angry, happy, sad, worried, surprise. Test 1 (MER-MULTI, 411 clips) is the set of
+`train-label.csv` has name, discrete (in some copies emo), valence; label archives of the toolkits (`label-6way.npz`)
+have train and three test parts. Both give emotions by name or numbered neutral, angry, happy, sad, worried, surprise,
+which differs between copies. Test 1 (MER-MULTI, 411 clips) is the set of
 MER-UniBench.
 """
 
@@ -25,7 +26,7 @@ INFO = CorpusInfo(
     licence=LICENCE,
     obtain="form of the MER2023 organisers; label archive: repository zeroQiaoba/MERTools, MERBench",
     size="3,373 labelled training clips, 411 + 412 + 834 test clips, 73,148 without label",
-    layout="train-label.csv (name, discrete, valence) or label-6way.npz; train/*.avi, test1/*.avi …",
+    layout="train-label.csv (name, discrete or emo, valence) or label-6way.npz; train/*.avi, test1/*.avi …",
     citation="Lian et al.: MER 2023: multi-label learning, modality robustness, and semi-supervised learning, ACM MM "
     "2023",
     labels=orders("mer6"),
@@ -52,7 +53,7 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
                 }
     for ref in [] if archives else lists:
         for line, cells in files.records(ref):
-            label = notes.lookup("mer6", cells.get("discrete"), ref, line)
+            label = notes.decode("mer6", cells.get("discrete") or cells.get("emo"), ref, line, "mer2026")
             valence = (
                 notes.number(cells.get("valence"), -100, 100, "valence", ref, line) if cells.get("valence") else None
             )

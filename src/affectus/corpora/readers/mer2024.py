@@ -1,6 +1,6 @@
 """MER2024: reference labels of the semi-supervised and noise tracks (Lian et al. 2024), six emotions.
 
-`reference-semi.csv` and `reference-noise.csv` have name and discrete (1,169 clips each in the public copies). Clip
+`reference-semi.csv` and `reference-noise.csv` have name and discrete or emo (1,169 clips each in the public copies). Clip
 names differ between releases (`sample_…`, `samplenew3_…`), so predictions of one must not be joined with labels of
 another.
 """
@@ -40,7 +40,7 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
         for ref in files.match(f"reference-{track}.csv"):
             found = True
             for line, row in files.records(ref):
-                label = notes.lookup("mer6", row.get("discrete"), ref, line)
+                label = notes.decode("mer6", row.get("discrete") or row.get("emo"), ref, line, "mer2026")
                 if label is not None:
                     name = row["name"]
                     yield {"id": f"{track}/{name}", "split": "test", "media": clip(files, name), "group:clip": name,
