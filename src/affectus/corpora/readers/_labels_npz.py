@@ -1,6 +1,7 @@
 """Label archives of the MER toolkits: `train/val/test/test1…/whole_corpus` → name → {emo, val}.
 
-`emo` is a number or, in some copies, the name itself; `val` is a score. The dictionaries are pickled, so they go through the restricted reader. A score of -10 means that there is none.
+`emo` is a number or, in some copies, the name itself; `val` is a score, -10 where there is none. The dictionaries are
+pickled, so they go through the restricted reader.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MER2024: reference labels of the semi-supervised and noise tracks (Lian et al. 2024), six emotions.
 
-`reference-semi.csv` and `reference-noise.csv` have name and discrete or emo (1,169 clips each in the public copies). Clip
-names differ between releases (`sample_…`, `samplenew3_…`), so predictions of one must not be joined with labels of
-another.
+`reference-semi.csv` and `reference-noise.csv` have name and discrete or emo (1,169 clips each in the public copies).
+Clip names differ between releases (`sample_…`, `samplenew3_…`), so predictions of one must not be joined with labels
+of another.
 """
 
 from __future__ import annotations
