@@ -7,7 +7,7 @@ images are RGB uint8 `(height, width, 3)`, audio is float32 mono in [-1, 1].
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -131,7 +131,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Card:
-    """What a model is, where it comes from and how well it works; stored as `card.json` beside the weights."""
+    """What a model is, where it comes from and how well it works; stored as `card.json` beside the weights.
+
+    Sequences are held as tuples however they were given, so that a card equals the one read back from its file.
+    """
 
     name: str
     title: str
@@ -143,7 +146,7 @@ class Card:
     labels: tuple[str, ...]
     dimensions: tuple[str, ...] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    data: Sequence[Mapping[str, Any]] = ()
+    data: tuple[Mapping[str, Any], ...] = ()
     licence: Mapping[str, str] = field(default_factory=dict)
     backbone: Mapping[str, str] = field(default_factory=dict)
     split: str = ""
@@ -151,12 +154,17 @@ class Card:
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     n: int = 0
     calibration: Mapping[str, Any] = field(default_factory=dict)
-    confusion: Sequence[Sequence[int]] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
     baselines: Mapping[str, Any] = field(default_factory=dict)
     speed: Mapping[str, float] = field(default_factory=dict)
-    limits: Sequence[str] = ()
+    limits: tuple[str, ...] = ()
     recipe: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("labels", "dimensions", "data", "limits"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "confusion", tuple(tuple(row) for row in self.confusion))
 
     @classmethod
     def read(cls, path: Path) -> Card:
@@ -165,8 +173,6 @@ class Card:
         known = {f.name for f in fields(cls)}
         if unknown := set(record) - known:
             raise ValueError(f"{path}: unknown card fields {sorted(unknown)}")
-        for name in ("labels", "dimensions"):
-            record[name] = tuple(record.get(name, ()))
         return cls(**record)
 
     def write(self, path: Path) -> None:
