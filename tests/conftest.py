@@ -165,6 +165,7 @@ def _fake_scene(folder: Path) -> None:
     from onnx import TensorProto, helper
 
     from affectus.features import COLOUR_NAMES
+    from affectus.models.scene_faces import WIDTH
 
     nodes = [
         helper.make_node("ReduceMean", ["pixels"], ["level"], axes=[1, 2, 3], keepdims=0),
@@ -176,11 +177,13 @@ def _fake_scene(folder: Path) -> None:
         helper.make_node("Reshape", ["four", "square"], ["outputs"]),
     ]
     inputs = [_tensor("pixels", TensorProto.FLOAT, ["images", 3, 32, 32]),
-              _tensor("colours", TensorProto.FLOAT, ["images", len(COLOUR_NAMES)])]  # fmt: skip
+              _tensor("large", TensorProto.FLOAT, ["images", 3, 40, 40]),
+              _tensor("colours", TensorProto.FLOAT, ["images", len(COLOUR_NAMES)]),
+              _tensor("faces", TensorProto.FLOAT, ["images", WIDTH])]  # fmt: skip
     output = _tensor("outputs", TensorProto.FLOAT, ["images", 2, 2])
     weights = {"w": np.array([[1 / 160, 0, 0, 0]], np.float32), "b": np.array([-0.8, 0.2, 0.1, 0.2], np.float32),
                "shape": np.array([-1, 1], np.int64), "square": np.array([-1, 2, 2], np.int64),
                "zero": np.zeros(1, np.float32)}  # fmt: skip
     _save(folder, nodes, inputs, output, weights)
     _card(folder, modality="scene", perspective="evoked", space="va", labels=["valence", "arousal"],
-          dimensions=["valence", "arousal"], inputs={"size": 32}, calibration={"interval_factor": 1.96})  # fmt: skip
+          dimensions=["valence", "arousal"], inputs={"sizes": [32, 40]}, calibration={"interval_factor": 1.96})  # fmt: skip

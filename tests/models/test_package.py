@@ -113,7 +113,7 @@ def test_sessions_are_shared_until_the_file_changes(package: Package, fake_model
     edit(folder, files={"model.onnx": file_hash(folder / "model.onnx")})
     _, second = open_model(folder)
     assert [i.name for i in first.get_inputs()] == ["images"]
-    assert [i.name for i in second.get_inputs()] == ["pixels", "colours"]
+    assert [i.name for i in second.get_inputs()] == ["pixels", "large", "colours", "faces"]
 
 
 def test_devices_are_chosen_inside_the_block_only(fake_models: Path) -> None:

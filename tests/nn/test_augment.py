@@ -127,3 +127,11 @@ def test_mixup_without_strength_is_off() -> None:
     mixed, targets = mixup(x, y, 0.0)
     assert mixed is x
     assert targets is y
+
+
+def test_scaling_weakens_every_change_but_the_mirror() -> None:
+    weak = ImageAugment().scaled(0.0)
+    assert weak.flip == ImageAugment().flip
+    assert all(getattr(weak, f.name) == 0 for f in fields(weak) if f.name != "flip")
+    assert ImageAugment().scaled(1.0) == ImageAugment()
+    assert ImageAugment().scaled(0.5).rotation == ImageAugment().rotation / 2

@@ -89,28 +89,30 @@ def features() -> SceneFeatures:
 
 
 def test_features_do_not_see_left_and_right(features: SceneFeatures) -> None:
-    pixels = torch.rand(2, 3, 32, 32) * 255
+    pixels, large = torch.rand(2, 3, 32, 32) * 255, torch.rand(2, 3, 48, 48) * 255
     with torch.no_grad():
-        last, earlier = features(pixels)
-        mirrored = features(pixels.flip(3))
+        last, earlier = features(pixels, large)
+        mirrored = features(pixels.flip(3), large.flip(3))
     assert last.shape == (2, 32)
     assert earlier.shape == (2, 16 + 24 + 2 * 32)
     torch.testing.assert_close(last, mirrored[0], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(earlier, mirrored[1], atol=1e-5, rtol=1e-4)
     with torch.no_grad():
-        alone = features(pixels[1:])
+        alone = features(pixels[1:], large[1:])
     torch.testing.assert_close(alone[1][0], earlier[1], atol=1e-5, rtol=1e-4)
 
 
 def test_the_shipped_form_is_features_then_processes(features: SceneFeatures) -> None:
     random = np.random.default_rng(0)
     pixels, colours = torch.rand(12, 3, 32, 32) * 255, torch.from_numpy(random.random((12, 4), np.float32))
+    large, faces = torch.rand(12, 3, 48, 48) * 255, torch.from_numpy(random.random((12, 5), np.float32))
     with torch.no_grad():
-        last, earlier = features(pixels)
-    data = SceneData((last.numpy(), earlier.numpy(), colours.numpy()), planted(12).targets, planted(12).theme)
+        last, earlier = features(pixels, large)
+    blocks = tuple(part.numpy() for part in (last, earlier, colours, faces))
+    data = SceneData(blocks, planted(12).targets, planted(12).theme)
     net = SceneNet(data).solve()
     with torch.no_grad():
-        found = ShippedScene(features, net)(pixels[:3], colours[:3])
+        found = ShippedScene(features, net)(pixels[:3], large[:3], colours[:3], faces[:3])
         wanted = net(torch.from_numpy(data.matrix()[:3]))
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
 

@@ -10,7 +10,9 @@ import numpy as np
 
 from affectus.errors import ModelError
 from affectus.features.colour import colour_vector
-from affectus.models.package import open_model
+from affectus.models.face import FaceModel
+from affectus.models.package import model_folder, open_model
+from affectus.models.scene_faces import FaceSummary
 from affectus.types import Prediction
 
 
@@ -19,22 +21,23 @@ class SceneModel:
 
     def __init__(self, folder: Path) -> None:
         self.card, self._session = open_model(folder)
-        self.size = int(self.card.inputs["size"])
+        self.sizes = tuple(int(side) for side in self.card.inputs["sizes"])
+        self.faces = FaceSummary(FaceModel(model_folder("face")))
 
     def prepare(self, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """Pixels (n, 3, size, size) in [0, 255] and colour attributes (n, c)."""
+        """Pixels at both sizes (n, 3, side, side) in [0, 255], colour attributes (n, c) and faces (n, 16)."""
         for row, image in enumerate(images):
             if image.ndim != 3 or 0 in image.shape or image.shape[2] != 3:
                 raise ModelError(f"picture {row}", f"has shape {image.shape}", "pass RGB (height, width, 3)")
             if image.dtype != np.uint8:
                 raise ModelError(f"picture {row}", f"holds {image.dtype}", "pass levels 0-255 as uint8")
-        pixels = [
-            cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
-            for image in images
-        ]
-        return {
-            "pixels": np.asarray(pixels, np.float32),
+        pixels = {
+            name: np.asarray([square(image, side) for image in images], np.float32)
+            for name, side in zip(("pixels", "large"), self.sizes, strict=True)
+        }
+        return pixels | {
             "colours": np.stack([colour_vector(image) for image in images]).astype(np.float32),
+            "faces": np.stack([self.faces(image) for image in images]),
         }
 
     def outputs(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -61,3 +64,8 @@ class SceneModel:
                 )
             )
         return predictions
+
+
+def square(image: np.ndarray, side: int) -> np.ndarray:
+    """The picture stretched to a square, channels first: uint8 (3, side, side)."""
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)

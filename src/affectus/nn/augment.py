@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,11 @@ class ImageAugment:
     low_resolution: float = 0.15
     noise: float = 0.15
     erase: float = 0.25
+
+    def scaled(self, strength: float) -> ImageAugment:
+        """The same changes, all `strength` times as strong and as probable; flips stay."""
+        factors = {f.name: strength * getattr(self, f.name) for f in fields(self) if f.name != "flip"}
+        return replace(self, **factors)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return an augmented copy, clamped to [0, 255]."""

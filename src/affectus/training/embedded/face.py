@@ -111,7 +111,8 @@ class FaceTask(Task):
         )
 
     def enter(self, phase: Phase) -> None:
-        """A phase may look at the crops at another size: small first is faster."""
+        """A phase may look at the crops at another size (small first is faster) and change them less."""
+        self.augment = ImageAugment().scaled(float(phase.options.get("augment", 1.0)))
         self.model.side = int(phase.options.get("side", self.model.side))
 
     def losses(self, model: nn.Module, batch: Mapping[str, Tensor], phase: Phase) -> dict[str, Tensor]:
@@ -120,11 +121,11 @@ class FaceTask(Task):
         return {"votes": -(targets * logits.log_softmax(1)).sum(1).mean()}
 
     def probabilities(self, model: nn.Module, images: np.ndarray, batch: int = 256) -> np.ndarray:
-        """Softmax outputs (n, 8) for grey uint8 images, averaged over the image and its mirror."""
+        """Softmax outputs (n, 8) for grey uint8 images."""
         outputs = []
         for start in range(0, len(images), batch):
             x = torch.from_numpy(images[start : start + batch]).float()[:, None]
-            outputs.append((model(x) + model(x.flip(3))).float().div(2).softmax(1))
+            outputs.append(model(x).float().softmax(1))
         return torch.cat(outputs).numpy()
 
     def validate(self, model: nn.Module) -> dict[str, float]:

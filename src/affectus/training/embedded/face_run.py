@@ -29,16 +29,14 @@ from affectus.types import Card
 
 
 class ShippedFace(nn.Module):
-    """Crop and its mirror through the net, averaged; calibrated probabilities (B, 8)."""
+    """Crop through the net; calibrated probabilities (B, 8)."""
 
     def __init__(self, net: FaceNet, temperature: float) -> None:
         super().__init__()
         self.net, self.temperature = net, temperature
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.net(torch.cat([images, images.flip(3)]))
-        first, second = logits.chunk(2)
-        return ((first + second) / (2 * self.temperature)).softmax(1)
+        return (self.net(images) / self.temperature).softmax(1)
 
 
 def read_faces(root: Path, split: str) -> FaceData:
@@ -89,7 +87,7 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     result = fit(task, recipe.phases, folder, recipe.seed, recipe.precision, fingerprint=recipe.fingerprint)
     net.eval()
 
-    logits = mirrored_logits(net, task.validation.images)
+    logits = logits_of(net, task.validation.images)
     temperature = fit_temperature(task.validation.majority(), logits)
     package = folder / "model"
     package.mkdir(exist_ok=True)
@@ -106,14 +104,11 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     return _write_card(recipe, package, net, report, temperature, difference, result.seconds)
 
 
-def mirrored_logits(net: FaceNet, images: np.ndarray, batch: int = 256) -> np.ndarray:
-    """Mean logits (n, 8) of grey uint8 images (n, S, S) and their mirrors."""
-    rows = []
+def logits_of(net: FaceNet, images: np.ndarray, batch: int = 256) -> np.ndarray:
+    """Logits (n, 8) of grey uint8 images (n, S, S)."""
     with torch.no_grad():
-        for start in range(0, len(images), batch):
-            x = torch.from_numpy(images[start : start + batch]).float()[:, None]
-            rows.append((net(x) + net(x.flip(3))) / 2)
-    return torch.cat(rows).numpy()
+        parts = [net(torch.from_numpy(images[i : i + batch]).float()[:, None]) for i in range(0, len(images), batch)]
+    return torch.cat(parts).numpy()
 
 
 def _write_card(
@@ -121,7 +116,7 @@ def _write_card(
 ) -> Card:
     scored = report[np.flatnonzero(report.scored())]
     truth = scored.majority()
-    logits = mirrored_logits(net, scored.images)
+    logits = logits_of(net, scored.images)
     write_package(package, card_fields(recipe))
     model = FaceModel(package)
     probabilities = model.probabilities(list(scored.images))

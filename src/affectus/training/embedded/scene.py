@@ -1,7 +1,8 @@
 """What a picture evokes: Gaussian processes on the features of a frozen ImageNet trunk and on colour attributes.
 
-pixels (B, 3, S, S) → EfficientNet-Lite trunk → pooled last features | pooled earlier maps | colour attributes
-→ standardised blocks → one Gaussian process each for valence and arousal → mean and standard deviation (B, 2, 2).
+pixels at two sizes (B, 3, S, S) → EfficientNet-Lite trunk → pooled last features | pooled earlier maps, averaged over
+the sizes | colour attributes | faces and what they express → standardised blocks → one Gaussian process each for valence
+and arousal → mean and standard deviation (B, 2, 2).
 The few hyper-parameters are fitted by marginal likelihood; nothing of the trunk is trained on 755 pictures.
 """
 
@@ -25,14 +26,18 @@ TARGETS = ("valence", "arousal")
 
 
 class SceneFeatures(nn.Module):
-    """Pooled features of one picture and its mirror: last layer (head,), and several earlier maps together."""
+    """Pooled features, averaged over a picture at two sizes and its mirror: last layer, and several earlier maps."""
 
     def __init__(self, trunk: EfficientNetLite, levels: tuple[int, ...]) -> None:
         super().__init__()
         self.trunk, self.levels = trunk, levels
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """`pixels` (B, 3, S, S) in [0, 255] → (B, head), (B, sum of widths)."""
+    def forward(self, pixels: Tensor, large: Tensor) -> tuple[Tensor, Tensor]:
+        """Two sizes (B, 3, S, S) in [0, 255] → (B, head), (B, sum of widths)."""
+        found = [self._pooled(picture) for picture in (pixels, large)]
+        return (found[0][0] + found[1][0]) / 2, (found[0][1] + found[1][1]) / 2
+
+    def _pooled(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         both = torch.cat([pixels, pixels.flip(3)])
         maps = self.trunk.maps((both - 127) / 128)
         last = maps[-1]

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from affectus import assets, corpora
 from affectus.corpora.corpus import Corpus
+from affectus.errors import ConfigError
 from affectus.features.colour import colour_vector
 from affectus.metrics.reports import dimension_report
-from affectus.models.scene import SceneModel
+from affectus.models.face import FaceModel
+from affectus.models.package import model_folder
+from affectus.models.scene import SceneModel, square
+from affectus.models.scene_faces import FaceSummary
 from affectus.nn.efficientnet import EfficientNetLite, LiteConfig
 from affectus.training.embedded.scene import TARGETS, SceneData, SceneFeatures, SceneNet, SceneTask
 from affectus.training.embedded.shipping import card_fields, measure_speed, write_package
@@ -28,36 +31,46 @@ NORMAL_95 = 1.96
 
 
 class ShippedScene(nn.Module):
-    """Pixels and colour attributes in, (B, 2, 2) out: [valence, arousal] × [mean, standard deviation]."""
+    """Pictures at two sizes, colour attributes and faces in, (B, 2, 2) out: [valence, arousal] × [mean, deviation]."""
 
     def __init__(self, features: SceneFeatures, net: SceneNet) -> None:
         super().__init__()
         self.features, self.net = features, net
 
-    def forward(self, pixels: Tensor, colours: Tensor) -> Tensor:
-        last, earlier = self.features(pixels)
-        return self.net(torch.cat([last, earlier, colours], 1))
+    def forward(self, pixels: Tensor, large: Tensor, colours: Tensor, faces: Tensor) -> Tensor:
+        last, earlier = self.features(pixels, large)
+        return self.net(torch.cat([last, earlier, colours, faces], 1))
 
 
-def build(recipe: Recipe) -> tuple[SceneFeatures, int]:
-    """The frozen feature extractor and the picture side (px) it was published with; `pretrained: false` is random."""
+def build(recipe: Recipe) -> tuple[SceneFeatures, tuple[int, int]]:
+    """The frozen feature extractor and two picture sides (px): the one it was published with, and `large` times that.
+
+    `pretrained: false` is random.
+    """
     name = str(recipe.options.get("trunk", "lite2"))
     config = LiteConfig.named(name)
     trunk = EfficientNetLite(config, drop_path=0.0)
     if recipe.options.get("pretrained", True):
         trunk.load_published(torch.load(assets.resolve(f"efficientnet-{name}"), map_location="cpu", weights_only=True))
-    return SceneFeatures(trunk, tuple(recipe.options["levels"])).eval(), config.side
+    return SceneFeatures(trunk, tuple(recipe.options["levels"])).eval(), (
+        config.side,
+        round(config.side * float(recipe.options.get("large", 1.3))),
+    )
 
 
-def extract(corpus: Corpus, features: SceneFeatures, side: int) -> SceneData:
+def extract(corpus: Corpus, features: SceneFeatures, sides: tuple[int, int]) -> SceneData:
     """Features and targets of every picture."""
-    count = len(corpus)
-    blocks: list[list[np.ndarray]] = [[np.empty(0)] * count for _ in range(3)]
+    faces = FaceSummary(FaceModel(model_folder("face")))
+    blocks: list[list[np.ndarray]] = [[np.empty(0)] * len(corpus) for _ in range(4)]
     for row, image in corpus.iter_images():
-        small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).transpose(2, 0, 1)
+        pixels = [torch.from_numpy(square(image, side).astype(np.float32))[None] for side in sides]
         with torch.no_grad():
-            last, earlier = features(torch.from_numpy(np.ascontiguousarray(small)).float()[None])
-        blocks[0][row], blocks[1][row], blocks[2][row] = last[0].numpy(), earlier[0].numpy(), colour_vector(image)
+            last, earlier = features(*pixels)
+        found = last[0].numpy(), earlier[0].numpy(), colour_vector(image), faces(image)
+        for block, values in zip(blocks, found, strict=True):
+            block[row] = values
+    if faces.missing:
+        raise ConfigError("scene", f"learns from faces, but there is no face detector: {faces.missing}")
     targets = np.stack([corpus.array(f"dim:{name}") for name in TARGETS], 1).astype(np.float32)
     return SceneData(tuple(np.stack(b) for b in blocks), targets, np.array(corpus.column("group:theme")))
 
@@ -80,22 +93,23 @@ def cross_validate(recipe: Recipe, data: SceneData, folder: Path) -> np.ndarray:
 def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     """Cross-validate, fit on all pictures, export, measure; the package lies in `folder/model`."""
     torch.manual_seed(recipe.seed)
-    features, side = build(recipe)
+    features, sides = build(recipe)
     corpus = corpora.load("oasis", roots["oasis"])
-    data = extract(corpus, features, side)
+    data = extract(corpus, features, sides)
     outputs = cross_validate(recipe, data, folder)
     task = SceneTask(data, data[np.arange(0)], "none")
     result = fit(task, recipe.phases, folder / "all", recipe.seed, fingerprint=recipe.fingerprint)
     package = folder / "model"
     package.mkdir(exist_ok=True)
     shipped = ShippedScene(features, task.net.solve()).eval()
-    example = {"pixels": torch.zeros(1, 3, side, side), "colours": torch.from_numpy(data.blocks[2][:1]).float()}
-    axes = {name: {0: "pictures"} for name in ("pixels", "colours", "outputs")}
+    example = {name: torch.zeros(1, 3, side, side) for name, side in zip(("pixels", "large"), sides, strict=True)}
+    example |= {name: torch.from_numpy(data.blocks[i][:1]).float() for i, name in ((2, "colours"), (3, "faces"))}
+    axes = {name: {0: "pictures"} for name in (*example, "outputs")}
     with torch.no_grad():
         export_onnx(shipped, example, "outputs", axes, package / "model.onnx")
     halve_weights(package / "model.onnx")
     measured = score(data, outputs)
-    write_package(package, card_fields(recipe, inputs={"size": side}, calibration=measured["calibration"]))
+    write_package(package, card_fields(recipe, inputs={"sizes": list(sides)}, calibration=measured["calibration"]))
     model = SceneModel(package)
     images = [corpus.image(row) for row in range(min(8, len(corpus)))]
     batches = [{k: torch.from_numpy(v) for k, v in model.prepare([image]).items()} for image in images]
@@ -104,7 +118,9 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
         "pictures_per_second": measure_speed(model.outputs, images),
         "training_minutes": round(result.seconds / 60, 1),
     }
-    return write_package(package, card_fields(recipe, inputs={"size": side}, **measured), folder / "all" / "log.jsonl")
+    return write_package(
+        package, card_fields(recipe, inputs={"sizes": list(sides)}, **measured), folder / "all" / "log.jsonl"
+    )
 
 
 def score(data: SceneData, outputs: np.ndarray) -> dict[str, Any]:

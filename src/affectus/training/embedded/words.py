@@ -91,11 +91,14 @@ class WordsTask(Task):
     select: str = "score"
     layers: int = 6
     positive: np.ndarray = field(init=False)
+    rarity: np.ndarray = field(init=False)
     spread: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         known = self.train.labels[~np.isnan(self.train.labels[:, 0])]
         self.positive = known.mean(0) if len(known) else np.zeros(self.train.labels.shape[1])
+        # How many times rarer than the median label; positives of rare labels count `rarity ** balance` times.
+        self.rarity = (np.median(self.positive) / self.positive.clip(1e-4)).clip(1, 50)
         rated = self.train.vad[~np.isnan(self.train.vad[:, 0])]
         self.spread = rated.std(0).clip(0.05) if len(rated) else np.ones(len(VAD))
 
@@ -113,7 +116,10 @@ class WordsTask(Task):
             targets = batch["labels"][known]
             smoothing = phase.options.get("smoothing", 0.0)
             targets = targets * (1 - smoothing) + smoothing * torch.from_numpy(self.positive).to(targets)
-            bce = nn.functional.binary_cross_entropy_with_logits(output[known, :count], targets, reduction="none")
+            weight = torch.from_numpy(self.rarity ** phase.options.get("balance", 0.0)).to(output)
+            bce = nn.functional.binary_cross_entropy_with_logits(
+                output[known, :count], targets, reduction="none", pos_weight=weight
+            )
             losses["labels"] = bce.sum(1).mean()
         rated = ~batch["vad"][:, 0].isnan()
         if rated.any():
