@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, one_hot, softplus
 
 from affectus.errors import ConfigError
+from affectus.nn.vit import Block
 
 Parity = Literal["correct", "published"]
 
@@ -111,11 +112,29 @@ class MixtureOfAdapters(nn.Module):
         return balance_loss(routing.logits.softmax(-1), routing.chosen)
 
 
+class ExpertBlock(Block):
+    """A transformer block whose second branch is MLP + mixture, both of the same normalised tokens (S4D, 2024)."""
+
+    def __init__(self, width: int, heads: int, mixture: MixtureOfAdapters, drop_path: float = 0.0) -> None:
+        super().__init__(width, heads, drop_path=drop_path)
+        self.mixture = mixture
+
+    def feed(self, x: Tensor) -> Tensor:
+        return self.mlp(x) + self.mixture(x)[0]
+
+    def routed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, width) → same, and the balance loss of its router."""
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        y = self.norm2(x)
+        extra, balance = self.mixture(y)
+        return x + self.drop_path(self.mlp(y) + extra), balance
+
+
 def balance_loss(scores: Tensor, chosen: Tensor) -> Tensor:
     """E² · mean over experts of (share of tokens that chose it) · (mean score of it).
 
     `scores` (tokens, experts) are router probabilities; `chosen` (tokens, experts) is boolean. Equals k when both are
-    uniform and E for tokens that crowd on one expert (k = 1). With raw logits instead of probabilities it has no lower bound.
+    uniform and E for tokens that crowd on one expert (k = 1). With raw logits as scores it has no lower bound.
     """
     experts = scores.shape[-1]
     return experts**2 * (chosen.to(scores.dtype).mean(0) * scores.mean(0)).mean()

@@ -246,7 +246,7 @@ def sincos_2d(width: int, rows: int, columns: int, class_token: bool = False) ->
 
 def drop_path_rates(rate: float, depth: int) -> list[float]:
     """Rates of the blocks, rising linearly from 0 at the first to `rate` at the last."""
-    return torch.linspace(0, rate, depth, dtype=torch.float64).tolist()
+    return [rate * i / max(1, depth - 1) for i in range(depth)]
 
 
 @torch.no_grad()
