@@ -96,10 +96,11 @@ class FaceTask(Task):
 
     def loader(self, phase: Phase, seed: int) -> DataLoader:
         targets = self.train.targets()
+        augment = self.augment.scaled(float(phase.options.get("augment", 1.0)))
 
         def collate(rows: list[int]) -> dict[str, Tensor]:
             images = torch.from_numpy(self.train.images[rows]).float()[:, None]
-            return {"images": self.augment(images), "targets": torch.from_numpy(targets[rows])}
+            return {"images": augment(images), "targets": torch.from_numpy(targets[rows])}
 
         return DataLoader(
             range(len(targets)),  # type: ignore[arg-type]
@@ -111,8 +112,7 @@ class FaceTask(Task):
         )
 
     def enter(self, phase: Phase) -> None:
-        """A phase may look at the crops at another size (small first is faster) and change them less."""
-        self.augment = ImageAugment().scaled(float(phase.options.get("augment", 1.0)))
+        """A phase may look at the crops at another size: small first is faster."""
         self.model.side = int(phase.options.get("side", self.model.side))
 
     def losses(self, model: nn.Module, batch: Mapping[str, Tensor], phase: Phase) -> dict[str, Tensor]:
