@@ -9,7 +9,7 @@ from affectus.features.word_pieces import style_of, word_numbers, word_texts
 CASES = {
     "wordpiece": (["[CLS]", "un", "##happ", "##y", "me", "[SEP]"], [-1, 0, 0, 0, 1, -1], ["unhappy", "me"]),
     "bertweet": (["<s>", "un@@", "happ@@", "y", "me", "</s>"], [-1, 0, 0, 0, 1, -1], ["unhappy", "me"]),
-    "blank": (["<s>", "un", "happy", "Ġme", "Ġ", "▁you", "</s>"], [-1, 0, 0, 1, 2, 3, -1], ["unhappy", "me", "", "you"]),
+    "blank": (["<s>", "un", "happy", "Ġme", "▁you", "</s>"], [-1, 0, 0, 1, 2, -1], ["unhappy", "me", "you"]),
     "whole": (["un", "happy"], [0, 1], ["un", "happy"]),
 }  # fmt: skip
 SPECIAL = {"[CLS]", "[SEP]", "<s>", "</s>"}

@@ -48,8 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
     transformers.PreTrainedTokenizerFast(tokenizer_object=raw, **names).save_pretrained(path)
     torch.manual_seed(0)
-    config = transformers.BertConfig(vocab_size=raw.get_vocab_size(), hidden_size=24, num_hidden_layers=1,
-                                     num_attention_heads=2, intermediate_size=48, max_position_embeddings=32)  # fmt: skip
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    config = transformers.BertConfig(vocab_size=raw.get_vocab_size(), max_position_embeddings=32, **sizes)
     transformers.BertModel(config).save_pretrained(path)
     return path
 

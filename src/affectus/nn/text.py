@@ -44,9 +44,17 @@ _NGRAM_SIZES = {"width": 16, "buckets": 1 << 15, "length": 512}
 class Tokens(Protocol):
     """What a tokenizer gives: ids with special tokens around them, and which pieces make a word."""
 
-    pad: int
-    mask: int
-    size: int
+    @property
+    def pad(self) -> int:
+        """Id of padding."""
+
+    @property
+    def mask(self) -> int:
+        """Id that stands for a hidden word; -1 where there is none."""
+
+    @property
+    def size(self) -> int:
+        """Number of ids."""
 
     def encode(self, text: str, length: int) -> list[int]:
         """Ids of a text, cut to `length` with its end token kept."""
@@ -200,7 +208,8 @@ class SentenceEncoder(nn.Module):
         """(B, L) → (B, width)."""
         if isinstance(self.body, NgramEncoder):
             return self.body(ids)
-        return pool(*self.body(ids), self.pooling)
+        states, mask = self.body(ids)
+        return pool(states, mask, self.pooling)
 
 
 class MaskedWordHead(nn.Module):
