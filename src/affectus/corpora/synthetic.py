@@ -95,6 +95,16 @@ def tone(emotion: str, random: np.random.Generator, seconds: float = 1.0, rate: 
     return np.clip(noisy, -1, 1).astype(np.float32)
 
 
+def talking_face(
+    emotion: str, random: np.random.Generator, frames: int = 16, size: int = 48, seconds: float = 1.0
+) -> dict[str, Any]:
+    """Decoded content of a clip with a face and a voice of one emotion: `faces`, a list of pictures, and `audio`."""
+    return {
+        "faces": [face_image(emotion, random, size) for _ in range(frames)],
+        "audio": tone(emotion, random, seconds),
+    }
+
+
 def sentence(emotion: str, random: np.random.Generator, words: int = 8) -> str:
     """A string of filler words with about a third of the emotion's own."""
     own = _WORDS.get(emotion) or _WORDS[EMOTIONS[sum(emotion.lower().encode()) % len(EMOTIONS)]]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from affectus.errors import ConfigError, MediaError
 from affectus.features.mel import AUDIOSET_MEAN, AUDIOSET_STD, fbank
@@ -23,7 +24,10 @@ CLIP_STATISTICS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258,
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 NONE = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
+#: The two of Pillow smooth a picture before they make it smaller, as torchvision's pipelines do.
+Interpolation = Literal["bilinear", "bicubic", "area", "pillow-bilinear", "pillow-bicubic"]
 _RESIZE = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
+_PILLOW = {"pillow-bilinear": Image.Resampling.BILINEAR, "pillow-bicubic": Image.Resampling.BICUBIC}
 
 
 class InputSpec(ABC):
@@ -48,8 +52,9 @@ class InputSpec(ABC):
 class ImageInput(InputSpec):
     """A picture: RGB uint8 (H, W, 3) → (channels, size, size).
 
-    `fit` "shorter" scales the shorter side to `resize` (or `size`) and crops the middle; "stretch" scales both sides.
-    Pixels are divided by 255, then standardised per channel. `of` is "image" or "face" (an aligned face crop).
+    `fit` "shorter" scales the shorter side to `resize` (or `size`) and crops the middle (rounded as torchvision does
+    where `interpolation` is one of Pillow's); "stretch" scales both sides. Pixels are divided by 255, then standardised
+    per channel. `of` is "image" or "face" (an aligned face crop).
     """
 
     size: int = 224
@@ -57,7 +62,7 @@ class ImageInput(InputSpec):
     fit: Literal["shorter", "stretch"] = "stretch"
     statistics: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
     grey: bool = False
-    interpolation: Literal["bilinear", "bicubic", "area"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
     of: Literal["image", "face"] = "image"
 
     @property
@@ -77,15 +82,15 @@ class ImageInput(InputSpec):
         """The picture at the size of the input, still RGB uint8."""
         if image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise MediaError("image", f"has shape {image.shape}; RGB (height, width, 3) is needed")
-        method = _RESIZE[self.interpolation]
         if self.fit == "stretch":
-            return cv2.resize(image, (self.size, self.size), interpolation=method)
+            return resized(image, (self.size, self.size), self.interpolation)
         target = max(self.resize, self.size)
         height, width = image.shape[:2]
-        scale = target / min(height, width)
-        wide = max(self.size, round(width * scale)), max(self.size, round(height * scale))
-        image = cv2.resize(image, wide, interpolation=method)
-        top, left = (image.shape[0] - self.size) // 2, (image.shape[1] - self.size) // 2
+        short = min(height, width)
+        whole, middle = (int, round) if self.interpolation in _PILLOW else (round, int)
+        wide = max(self.size, whole(target * width / short)), max(self.size, whole(target * height / short))
+        image = resized(image, wide, self.interpolation)
+        top, left = (middle((side - self.size) / 2) for side in image.shape[:2])
         return image[top : top + self.size, left : left + self.size]
 
 
@@ -153,7 +158,7 @@ class ClipInput(InputSpec):
 @dataclass(frozen=True)
 class FbankInput(InputSpec):
     """Kaldi filter bank: float32 mono at `rate` → (frames, bins), cut or zero-padded, then `(x - mean) / (2 · std)`
-    when `doubled`, else `(x - mean) / std`."""
+    when `doubled`, else `(x - mean) / std`. A longer sound is cut at its `crop`: start or middle."""
 
     frames: int = 256
     bins: int = 128
@@ -161,6 +166,7 @@ class FbankInput(InputSpec):
     mean: float = AUDIOSET_MEAN
     std: float = AUDIOSET_STD
     doubled: bool = True
+    crop: Literal["start", "middle"] = "start"
 
     @property
     def source(self) -> str:
@@ -173,7 +179,9 @@ class FbankInput(InputSpec):
         return (self.frames, self.bins)
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
-        found = fbank(raw[: int(self.rate * (0.01 * self.frames + 0.025))], self.rate, self.bins)[: self.frames]
+        span = int(self.rate * (0.01 * self.frames + 0.025))
+        start = max(0, (len(raw) - span) // 2) if self.crop == "middle" else 0
+        found = fbank(raw[start : start + span], self.rate, self.bins)[: self.frames]
         out = np.zeros(self.shape, np.float32)
         out[: len(found)] = found
         return (out - np.float32(self.mean)) / np.float32(self.std * (2 if self.doubled else 1))
@@ -255,6 +263,13 @@ class ArrayInput(InputSpec):
         ):
             raise ConfigError("features", f"have shape {found.shape}; {self.size} is needed")
         return found
+
+
+def resized(image: np.ndarray, size: tuple[int, int], interpolation: Interpolation = "bilinear") -> np.ndarray:
+    """RGB uint8 (H, W, 3) at another `size` (width, height)."""
+    if interpolation in _PILLOW:
+        return np.asarray(Image.fromarray(image).resize(size, _PILLOW[interpolation]))
+    return cv2.resize(image, size, interpolation=_RESIZE[interpolation])
 
 
 def standardise(

@@ -32,7 +32,8 @@ class System(nn.Module, ABC):
 
     Subclasses set `card`, `Config` and `stage`; `Config` is a frozen dataclass with `tiny()` and named constructors for
     the published sizes. `overfit` is how the contract test trains on eight items: steps, learning rate, and the share
-    of the first loss that must be undercut.
+    of the first loss that must be undercut. `bulky` names outputs that losses need and metrics do not: they are not
+    kept over a validation.
     """
 
     card: ClassVar[SystemCard]
@@ -40,6 +41,7 @@ class System(nn.Module, ABC):
     stage: ClassVar[str] = "finetune"
     select: ClassVar[str] = "uar"
     overfit: ClassVar[tuple[int, float, float]] = (60, 3e-3, 0.5)
+    bulky: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -79,6 +81,10 @@ class System(nn.Module, ABC):
     def space(self) -> str:
         """Label space of `labels()`."""
         return getattr(self.config, "space", "") or self.card.space
+
+    def dimensions(self) -> tuple[str, ...]:
+        """Names of the columns of `values`: those of the config where it has them, else of the card."""
+        return tuple(getattr(self.config, "dimensions", ()) or self.card.dimensions)
 
     def targets(self, corpus: Corpus, column: str) -> dict[str, np.ndarray]:
         """Targets of a corpus by batch key: `label` for a `label:` column, `values` for `dim:` columns.
@@ -120,7 +126,7 @@ class System(nn.Module, ABC):
 
     def decode(self, outputs: Outputs) -> list[Prediction]:
         """Predictions of a batch: probabilities in the order of `labels()`, and dimensions."""
-        names = self.card.dimensions
+        names = self.dimensions()
         values = outputs["values"].detach().float().cpu().numpy() if "values" in outputs else None
         if "logits" not in outputs:
             if values is None:
@@ -146,7 +152,7 @@ class System(nn.Module, ABC):
             found |= {"uar": uar(truth, guess), "accuracy": accuracy(truth, guess), "macro_f1": macro_f1(truth, guess)}
             found |= {"ece": ece(truth, scores), "nll": nll(truth, scores)}
         if "values" in outputs and "values" in targets:
-            for i, name in enumerate(self.card.dimensions):
+            for i, name in enumerate(self.dimensions()):
                 kept = ~np.isnan(targets["values"][:, i])
                 pair = targets["values"][kept, i], outputs["values"][kept, i]
                 found |= {f"pcc_{name}": pcc(*pair), f"ccc_{name}": ccc(*pair)}
@@ -218,6 +224,18 @@ def read_config(kind: type[Any], record: Mapping[str, Any], origin: str = "confi
         return kind(**{k: _tuples(v) for k, v in record.items()})
     except (TypeError, ValueError) as error:
         raise ConfigError(origin, str(error)) from error
+
+
+def unwrap(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a public checkpoint: its `model` or `module` part where it has one, without the prefix `module.`
+    that data-parallel training leaves."""
+    inner = next((state[key] for key in ("model", "module") if isinstance(state.get(key), Mapping)), state)
+    return {str(key).removeprefix("module."): value for key, value in inner.items()}
+
+
+def batch_of(raws: Sequence[Mapping[str, Any]], specs: Mapping[str, InputSpec]) -> Batch:
+    """Input tensors from decoded content by source kind, one mapping per item."""
+    return {name: torch.from_numpy(np.stack([spec(raw[spec.source]) for raw in raws])) for name, spec in specs.items()}
 
 
 def require(batch: Batch, *names: str) -> None:

@@ -159,7 +159,7 @@ def outputs_of(
             parts = model.losses(batch, found, {})
         total += float(torch.stack([p.float() for p in parts.values()]).sum()) * size
         count += size
-        _gather(outputs, found, size)
+        _gather(outputs, {k: v for k, v in found.items() if k not in model.bulky}, size)
         _gather(targets, {k: batch[k] for k in ("label", "values", "labels") if k in batch}, size)
     joined = [{k: np.concatenate(v) for k, v in part.items()} for part in (outputs, targets)]
     return joined[0], joined[1], total / max(count, 1)
