@@ -87,7 +87,7 @@ def test_nothing_readable_is_one_clear_error(use_model: Install, tiny: Tiny) -> 
     root = tiny("ferplus")
     for file in root.rglob("*.png"):
         file.write_bytes(b"no picture")
-    with pytest.raises(CorpusError, match="no item that the face model can read; first: not a readable picture"):
+    with pytest.raises(CorpusError, match="no item that the face model can read; first: is not a picture of a known"):
         evaluation.evaluate("face", "ferplus", root)
 
 

@@ -154,9 +154,10 @@ def test_exif_orientation(tmp_path: Path, orientation: int) -> None:
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = save(tmp_path / "a.png", Image.fromarray(np.ascontiguousarray(stored)), exif=exif)
-    assert np.array_equal(read_image(path), upright)
-    assert (media.probe(path).width, media.probe(path).height) == (40, 30)
+    for name in ("a.png", "a.tiff"):
+        path = save(tmp_path / name, Image.fromarray(np.ascontiguousarray(stored)), exif=exif)
+        assert np.array_equal(read_image(path), upright)
+        assert (media.probe(path).width, media.probe(path).height) == (40, 30)
     large = save(
         tmp_path / "b.jpg",
         Image.fromarray(np.ascontiguousarray(np.kron(stored, np.ones((20, 20, 1))).astype(np.uint8))),

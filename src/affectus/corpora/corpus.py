@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from affectus.corpora.base import SPLIT_NAMES, CorpusInfo, Problem
-from affectus.corpora.decode import IMAGE_SUFFIXES, audio_from, image_from
 from affectus.corpora.files import Files
 from affectus.errors import CorpusError
+from affectus.media import read_audio, read_image
+from affectus.media.files import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,15 @@ class Corpus:
 
     def image(self, index: int) -> np.ndarray:
         """The row's picture as RGB uint8 `(height, width, 3)`."""
-        ref = self.media(index)
-        return image_from(self.files.read(ref), ref)
+        return self._picture(self.media(index))
+
+    def _picture(self, ref: str) -> np.ndarray:
+        return read_image(ref, stream=io.BytesIO(self.files.read(ref)))
 
     def audio(self, index: int, rate: int = 16000) -> np.ndarray:
         """The row's sound as float32 mono at `rate`, cut to `start`…`end` where the table has them."""
         ref = self.media(index)
-        samples = audio_from(self.files.read(ref), ref, rate)
+        samples = read_audio(ref, rate, stream=io.BytesIO(self.files.read(ref)))
         start, end = (self.table[c][index].as_py() for c in ("start", "end"))
         if start is None and end is None:
             return samples
@@ -132,7 +136,7 @@ class Corpus:
         refs = self.table["media"].to_pylist()
         wanted = range(len(refs)) if rows is None else [int(r) for r in rows]
         for index in sorted((i for i in wanted if refs[i] is not None), key=lambda i: self.files.order(refs[i])):
-            yield index, image_from(self.files.read(refs[index]), refs[index])
+            yield index, self._picture(refs[index])
 
     def frames(self, index: int) -> list[np.ndarray]:
         """The pictures of an item published as a folder of frames, in order of their names.
@@ -142,7 +146,7 @@ class Corpus:
         columns = self.table.column_names
         folder = self.table["meta:sequence"][index].as_py() if "meta:sequence" in columns else self.media(index)
         refs = [r for r in self.files.inside(folder or "") if self.files.suffix(r) in IMAGE_SUFFIXES]
-        return [image_from(self.files.read(ref), ref) for ref in refs]
+        return [self._picture(ref) for ref in refs]
 
     @contextmanager
     def local(self, index: int) -> Iterator[Path]:

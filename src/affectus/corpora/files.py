@@ -15,7 +15,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -217,7 +217,7 @@ class Files:
                 found.append(ref)
         return found
 
-    def named(self, name: str, suffixes: Sequence[str] = ()) -> list[str]:
+    def named(self, name: str, suffixes: Collection[str] = ()) -> list[str]:
         """References whose last part is `name`, or whose stem is `name` with one of the suffixes (`.mp4`, `.wav`)."""
         if not suffixes:
             return self._by_name.get(name.lower(), [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -17,11 +18,13 @@ import pyarrow.compute as pc
 from affectus.corpora import readers
 from affectus.corpora.base import CorpusInfo, Notes, Problem, build_table
 from affectus.corpora.corpus import Corpus
-from affectus.corpora.decode import AUDIO_SUFFIXES, IMAGE_SUFFIXES, audio_from, cut_off, image_from
+from affectus.corpora.damage import cut_off
 from affectus.corpora.files import Files
 from affectus.corpora.leaks import leak_check
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import AffectusError, CorpusError
+from affectus.media import read_audio, read_image
+from affectus.media.files import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 
 
 @cache
@@ -182,8 +185,8 @@ def _check_media(files: Files, table: pa.Table, notes: Notes) -> None:
             continue
         try:
             if suffix in IMAGE_SUFFIXES:
-                image_from(data, ref)
+                read_image(ref, stream=io.BytesIO(data))
             elif suffix in AUDIO_SUFFIXES:
-                audio_from(data, ref)
+                read_audio(ref, stream=io.BytesIO(data))
         except AffectusError as error:
             notes.error(ref, 0, error.reason, "fetch the file again")

@@ -10,8 +10,8 @@ import numpy as np
 
 from affectus import assets
 from affectus.corpora import Corpus
-from affectus.corpora.decode import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from affectus.errors import AffectusError, CorpusError, MediaError
+from affectus.media.files import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from affectus.types import Card, Prediction
 
 Progress = Callable[[int, int], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -26,25 +26,30 @@ _WEIGHTS = {"FL": 1.0, "FR": 1.0, "FC": math.sqrt(2), "LFE": 0.0}
 _SURROUND_WEIGHT = math.sqrt(0.5)
 
 
-def audio_blocks(path: str | Path, rate: int = 16000, seconds: float = 30.0) -> AudioBlocks:
+def audio_blocks(
+    path: str | Path, rate: int = 16000, seconds: float = 30.0, stream: BinaryIO | None = None
+) -> AudioBlocks:
     """Sound of a recording as an iterator of `(start, samples)` blocks.
 
     `samples` is float32 mono in [-1, 1] at `rate` Hz, `seconds` long except for the last block; `start` is in seconds
     from the start of the file and equals the number of samples before the block / `rate`: late starts and gaps of the
     sound are filled with silence. Channels are mixed to mono (surround sound with emphasis on the centre). NaN and
     infinite samples become 0. The iterator has a list `warnings`, complete once it is exhausted, and a `close()`.
+    A seekable `stream` is read instead of the file; `path` is then what errors call it.
 
     Raises `MediaError` when the file cannot be opened or holds no samples, `NoAudioError` when it has no sound at all.
     """
-    return AudioBlocks(Path(path), rate, seconds)
+    return AudioBlocks(Path(path), rate, seconds, stream)
 
 
-def read_audio(path: str | Path, rate: int = 16000, warnings: list[str] | None = None) -> np.ndarray:
+def read_audio(
+    path: str | Path, rate: int = 16000, warnings: list[str] | None = None, stream: BinaryIO | None = None
+) -> np.ndarray:
     """The whole sound of a recording, float32 mono of shape (samples,) at `rate` Hz; see `audio_blocks`.
 
     Warnings are appended to the list given.
     """
-    with audio_blocks(path, rate) as blocks:
+    with audio_blocks(path, rate, stream=stream) as blocks:
         samples = [block for _, block in blocks]
         if warnings is not None:
             warnings.extend(blocks.warnings)
@@ -54,7 +59,7 @@ def read_audio(path: str | Path, rate: int = 16000, warnings: list[str] | None =
 class AudioBlocks(Iterator[tuple[float, np.ndarray]]):
     """Iterator over blocks of sound; made by `audio_blocks`."""
 
-    def __init__(self, path: Path, rate: int, seconds: float) -> None:
+    def __init__(self, path: Path, rate: int, seconds: float, stream: BinaryIO | None = None) -> None:
         if rate < 1000:
             raise MediaError(path, f"the sampling rate must be at least 1000 Hz, not {rate}")
         if not 0 < seconds < math.inf:
@@ -62,7 +67,7 @@ class AudioBlocks(Iterator[tuple[float, np.ndarray]]):
         self.warnings: list[str] = []
         self.path, self.rate = path, rate
         self._size = max(1, round(seconds * rate))
-        self._container = open_recording(path)
+        self._container = open_recording(path, stream)
         try:
             self._stream = audio_stream(self._container, path)
         except MediaError:

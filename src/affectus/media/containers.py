@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from affectus.errors import MediaError
 from affectus.media.files import read_head
@@ -29,18 +29,18 @@ class NoVideoError(MediaError):
     """The recording has no video stream; its sound may still be analysed."""
 
 
-def open_recording(path: Path) -> InputContainer:
-    """Open an audio or video file for reading; the caller closes it. Raises `MediaError`.
+def open_recording(path: Path, stream: BinaryIO | None = None) -> InputContainer:
+    """Open an audio or video file, or a seekable stream that `path` names; the caller closes it. Raises `MediaError`.
 
     Only the file itself is read: play lists and references to other files or addresses are not followed.
     """
     import av
 
-    read_head(path, 1)
+    read_head(path, 1, stream)
+    source = str(path.absolute()) if stream is None else stream
+    options = {"protocol_whitelist": "file" if stream is None else "none"}
     try:
-        return av.open(
-            str(path.absolute()), mode="r", options={"protocol_whitelist": "file"}, metadata_errors="replace"
-        )
+        return av.open(source, mode="r", options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise MediaError(
             path, f"cannot be opened as a recording: {_reason(error)}", "copy or export it again"

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from affectus.errors import MediaError
 
@@ -29,11 +30,24 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z]{2,4})?")
 OUTPUT_MARKER = ".affectus-output"
 
 
-def read_head(path: Path, size: int = 16384) -> bytes:
+def read_head(path: Path, size: int = 16384, stream: BinaryIO | None = None) -> bytes:
     """First `size` bytes of a file that must exist, be a regular file, be readable and not be empty.
 
-    Raises `MediaError` with the reason otherwise.
+    With `stream`, of that seekable stream, which is left at its start; `path` then only names it. Raises `MediaError`
+    with the reason otherwise.
     """
+    if stream is not None:
+        stream.seek(0)
+        head = stream.read(size)
+        stream.seek(0)
+    else:
+        head = _file_head(path, size)
+    if not head:
+        raise MediaError(path, "is empty (0 bytes)", "copy or record it again")
+    return head
+
+
+def _file_head(path: Path, size: int) -> bytes:
     try:
         if path.is_dir():
             raise MediaError(path, "is a folder, not a file", "name the files in it")
@@ -42,16 +56,13 @@ def read_head(path: Path, size: int = 16384) -> bytes:
         if not path.is_file():
             raise MediaError(path, "is neither a file nor a folder", "give a regular file")
         with path.open("rb") as stream:
-            head = stream.read(size)
+            return stream.read(size)
     except PermissionError:
         raise MediaError(path, "may not be read", "ask for read permission on the file") from None
     except OSError as error:
         raise MediaError(path, f"cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise MediaError(repr(str(path)), "is not a usable path", "remove the NUL character from the name") from None
-    if not head:
-        raise MediaError(path, "is empty (0 bytes)", "copy or record it again")
-    return head
 
 
 def sidecar(path: str | Path) -> Path | None:

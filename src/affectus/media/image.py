@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -56,17 +56,20 @@ def picture_format(head: bytes) -> str:
     return ""
 
 
-def open_picture(path: Path) -> Picture:
-    """Open a picture without reading its pixels; the caller closes it. Raises `MediaError`."""
+def open_picture(path: Path, stream: BinaryIO | None = None) -> Picture:
+    """Open a picture file, or a stream that `path` names, without reading its pixels; the caller closes it.
+
+    Raises `MediaError`.
+    """
     from PIL import Image, UnidentifiedImageError
 
-    name = picture_format(read_head(path))
+    name = picture_format(read_head(path, stream=stream))
     if name in _UNSUPPORTED:
         raise MediaError(path, f"{_UNSUPPORTED[name]} pictures are not supported", "export it as JPEG or PNG")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(path)
+            picture = Image.open(stream or path)
     except Image.DecompressionBombError:
         raise _too_large(path) from None
     except UnidentifiedImageError:
@@ -86,17 +89,18 @@ def displayed_size(picture: Picture) -> tuple[int, int]:
     return (height, width) if _orientation(picture) in (5, 6, 7, 8) else (width, height)
 
 
-def read_image(path: str | Path, max_side: int | None = None) -> np.ndarray:
+def read_image(path: str | Path, max_side: int | None = None, stream: BinaryIO | None = None) -> np.ndarray:
     """Picture as RGB uint8 of shape (height, width, 3), turned as its EXIF orientation says.
 
     Grey, palette, CMYK, 16-bit and float pictures are converted, transparency is laid on white, of an animation the
     first frame is taken. With `max_side` the longer side is scaled down to at most that many pixels (never up), for
-    JPEG already while decoding. Raises `MediaError` for what cannot be read or has more than `MAX_PIXELS`.
+    JPEG already while decoding. A seekable `stream` is read instead of the file; `path` is then what errors call it.
+    Raises `MediaError` for what cannot be read or has more than `MAX_PIXELS`.
     """
     if max_side is not None and max_side < 1:
         raise MediaError(path, f"max_side must be at least 1, not {max_side}")
     path = Path(path)
-    with open_picture(path) as picture:
+    with open_picture(path, stream) as picture:
         try:
             if max_side is not None and max(picture.size) > max_side:
                 scale = max_side / max(picture.size)
@@ -112,6 +116,8 @@ def read_image(path: str | Path, max_side: int | None = None) -> np.ndarray:
 
 
 def _orientation(picture: Picture) -> int:
+    if picture.format == "TIFF":  # Pillow turns these by itself
+        return 1
     try:
         return int(picture.getexif().get(0x0112, 1))
     except Exception:  # a broken EXIF block says nothing about the pixels

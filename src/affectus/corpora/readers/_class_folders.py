@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from affectus.corpora.base import SPLIT_NAMES, CorpusInfo
@@ -14,7 +14,7 @@ def class_rows(
     files: Files,
     facts: CorpusInfo,
     space: str,
-    suffixes: Sequence[str],
+    suffixes: Collection[str],
     classes: Mapping[str, str],
     depth: int = 1,
 ) -> Iterator[dict[str, Any]]:

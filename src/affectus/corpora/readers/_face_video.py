@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from affectus.corpora.base import Notes
-from affectus.corpora.decode import VIDEO_SUFFIXES
 from affectus.corpora.files import Files
+from affectus.media.files import VIDEO_SUFFIXES
 
 
 def clip(files: Files, name: str, prefer_frames: bool = True) -> str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from affectus.corpora.decode import VIDEO_SUFFIXES
 from affectus.corpora.files import Files
+from affectus.media.files import VIDEO_SUFFIXES
 
 LICENCE = "agreement of the MER organisers, academic use, no redistribution"
 

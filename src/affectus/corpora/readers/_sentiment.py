@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from affectus.corpora.base import CorpusInfo, Notes, rescale
-from affectus.corpora.decode import VIDEO_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.readers._labels_npz import entries
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
+from affectus.media.files import VIDEO_SUFFIXES
 
 
 def transcripts(files: Files, language: str) -> dict[str, str]:

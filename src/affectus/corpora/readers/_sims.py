@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from affectus.corpora.base import SPLIT_NAMES, CorpusInfo, Notes
-from affectus.corpora.decode import VIDEO_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.readers._sentiment import read_scores
 from affectus.corpora.synthetic import Tiny
+from affectus.media.files import VIDEO_SUFFIXES
 
 _SIDES = {
     "label": "dim:sentiment",

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from affectus.corpora.base import CorpusInfo, Notes, orders
-from affectus.corpora.decode import VIDEO_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.readers._mer import LICENCE
 from affectus.corpora.readers.ov_merd import word_list
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
+from affectus.media.files import VIDEO_SUFFIXES
 
 SUBSETS = ("video-aligned", "audio-aligned", "consistent")
 
@@ -67,7 +67,7 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
 
 def _row(files: Files, item: Mapping[str, Any], subset: str, ref: str, number: int, notes: Notes) -> dict[str, Any]:
     name = str(item["file_name"]).rpartition("/")[2]
-    stem = name.rpartition(".")[0] if name.lower().endswith(VIDEO_SUFFIXES) else name
+    stem = name.rpartition(".")[0] if name.lower().endswith(tuple(VIDEO_SUFFIXES)) else name
     clips = files.named(stem, VIDEO_SUFFIXES)
     own = [r for r in clips if files.folders(r)[0] == subset]
     known = {part: _labels(item, part, ref, number, notes) for part in _KEYS}
@@ -91,7 +91,7 @@ def _labels(item: Mapping[str, Any], part: str, ref: str, number: int, notes: No
     if value is None:
         return None
     if isinstance(value, str):
-        if value.lower().endswith(VIDEO_SUFFIXES):  # some copies keep the path of the clip under `video`
+        if value.lower().endswith(tuple(VIDEO_SUFFIXES)):  # some copies keep the path of the clip under `video`
             return None
         value = word_list(value) or value.replace(";", ",").split(",")
     listed = [notes.lookup("merr9", str(word).strip(), ref, number) for word in value]

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from affectus.corpora.base import CorpusInfo, Notes, orders
-from affectus.corpora.decode import VIDEO_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.readers._class_folders import class_rows
 from affectus.corpora.synthetic import Tiny
+from affectus.media.files import VIDEO_SUFFIXES
 
 INFO = CorpusInfo(
     name="caer",

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from affectus.corpora.base import CorpusInfo, Notes
-from affectus.corpora.decode import VIDEO_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
+from affectus.media.files import VIDEO_SUFFIXES
 
 INFO = CorpusInfo(
     name="charades_sta",

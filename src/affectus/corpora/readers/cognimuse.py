@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from affectus.corpora.base import CorpusInfo, Notes
-from affectus.corpora.decode import VIDEO_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
+from affectus.media.files import VIDEO_SUFFIXES
 
 #: Film names of the annotation files and codes of the media folders, in the published order.
 FILMS = {

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from affectus.corpora.base import CorpusInfo, Notes, orders
-from affectus.corpora.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
+from affectus.media.files import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 SENTENCES = {
     "IEO": "It's eleven o'clock", "TIE": "That is exactly what happened", "IOM": "I'm on my way to the meeting",

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from affectus.corpora.base import CorpusInfo, Notes, orders, rescale
-from affectus.corpora.decode import VIDEO_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.readers._labels_npz import Entry, entries
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
+from affectus.media.files import VIDEO_SUFFIXES
 
 INFO = CorpusInfo(
     name="emotiontalk",

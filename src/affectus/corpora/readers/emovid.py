@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from affectus.corpora.base import SPLIT_NAMES, CorpusInfo, Notes, orders
-from affectus.corpora.decode import VIDEO_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.readers._class_folders import class_rows
 from affectus.corpora.synthetic import Tiny
+from affectus.media.files import VIDEO_SUFFIXES
 
 TYPES = ("animation", "movie", "sticker")
 

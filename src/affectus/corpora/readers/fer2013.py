@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from affectus.corpora.base import CorpusInfo, Notes, orders
-from affectus.corpora.decode import IMAGE_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.readers._class_folders import class_rows
 from affectus.corpora.synthetic import Tiny, face_image
 from affectus.errors import CorpusError
+from affectus.media.files import IMAGE_SUFFIXES
 
 INFO = CorpusInfo(
     name="fer2013",

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from affectus.corpora.base import CorpusInfo, Notes, rescale
-from affectus.corpora.decode import IMAGE_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
+from affectus.media.files import IMAGE_SUFFIXES
 
 INFO = CorpusInfo(
     name="oasis",

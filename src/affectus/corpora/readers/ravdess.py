@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from affectus.corpora.base import CorpusInfo, Notes
-from affectus.corpora.decode import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.synthetic import Tiny
+from affectus.media.files import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from affectus.corpora.base import SPLIT_NAMES, CorpusInfo, Notes
-from affectus.corpora.decode import VIDEO_SUFFIXES
 from affectus.corpora.files import Files
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
+from affectus.media.files import VIDEO_SUFFIXES
 
 FACTS = ("visual", "ocr", "asr", "audio", "text")
 ELEMENTS = ("subject", "place", "time", "event", "action", "intent")
@@ -96,7 +96,7 @@ def _layers(item: Mapping[str, Any]) -> dict[str, Any]:
 def _row(files: Files, item: Mapping[str, Any], layers: dict[str, Any], ref: str, number: int) -> dict[str, Any]:
     name = str(item.get("id") or layers.get("video") or f"{files.stem(ref)}#{number}")
     video = str(layers.get("video") or name).replace("\\", "/").rpartition("/")[2]
-    stem = video.rpartition(".")[0] if video.lower().endswith(VIDEO_SUFFIXES) else video
+    stem = video.rpartition(".")[0] if video.lower().endswith(tuple(VIDEO_SUFFIXES)) else video
     split = layers.get("split") or next((s for s in ("train", "test", "val") if s in files.stem(ref).lower()), "")
     row: dict[str, Any] = {
         "id": name,
