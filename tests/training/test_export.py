@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from affectus.training.export import export_onnx, halve_weights, largest_difference, quantise_weights
+from affectus.training.export import byte_table, export_onnx, halve_weights, largest_difference, quantise_weights
 
 onnx = pytest.importorskip("onnx")
 
@@ -95,3 +95,21 @@ def test_nodes_left_out_of_the_quantisation_stay_exact(exported: tuple[Words, Pa
     names = [node.name for node in onnx.load(str(path)).graph.node if node.op_type in ("MatMul", "Gemm", "Gather")]
     quantise_weights(path, leave=names)
     assert largest_difference(model, path, batches()) < 1e-5
+
+
+def test_a_table_of_bytes_keeps_each_column_to_half_a_step(exported: tuple[Words, Path]) -> None:
+    model, path = exported
+    with torch.no_grad():
+        model.table.weight[:, 7] *= 100  # columns of very different range
+    axes = {"ids": {0: "texts", 1: "tokens"}, "outputs": {0: "texts"}}
+    export_onnx(model, {"ids": torch.ones(2, 3, dtype=torch.long)}, "outputs", axes, path)
+    before = path.stat().st_size
+    byte_table(path, "table.weight")
+    stored = {i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(str(path)).graph.initializer}
+    restored = stored["table.weight_levels"] * stored["table.weight_step"]
+    wanted = model.table.weight.detach().numpy()
+    assert (np.abs(restored - wanted) <= stored["table.weight_step"] / 2 + 1e-7).all()
+    assert before - path.stat().st_size > 0.7 * wanted.nbytes
+    with torch.no_grad():
+        model.table.weight.copy_(torch.from_numpy(restored))
+    assert largest_difference(model, path, batches()) < 1e-3

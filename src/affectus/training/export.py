@@ -64,6 +64,26 @@ def halve_weights(path: Path, smallest: int = 256) -> None:
     onnx.save(model, str(path))
 
 
+def byte_table(path: Path, name: str) -> None:
+    """Store the float32 table `name` (n, d) as int8 with one scale per column, in place; computation stays float32."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(str(path))
+    graph = model.graph
+    item = next(entry for entry in graph.initializer if entry.name == name)
+    values = numpy_helper.to_array(item)
+    step = np.maximum(np.abs(values).max(0), 1e-6).astype(np.float32) / 127
+    graph.initializer.remove(item)
+    levels = np.round(values / step).astype(np.int8)
+    graph.initializer.append(numpy_helper.from_array(levels, f"{name}_levels"))
+    graph.initializer.append(numpy_helper.from_array(step, f"{name}_step"))
+    inputs = [f"{name}_levels", f"{name}_step"]
+    graph.node.insert(0, helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}_bytes", axis=1))
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
 def quantise_weights(path: Path, leave: Sequence[str] = ()) -> None:
     """Quantise matrix products and embeddings to int8 per channel, in place; nodes named in `leave` stay float32."""
     from onnxruntime.quantization import QuantType, quantize_dynamic

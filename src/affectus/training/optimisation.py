@@ -55,7 +55,9 @@ def rate_schedule(optimizer: torch.optim.Optimizer, phase: Phase, steps: int) ->
         if phase.schedule == "constant":
             return 1.0
         if phase.schedule == "steps":
-            return phase.decay ** (step * phase.epochs // max(1, steps) // phase.decay_every)
+            epoch = step * phase.epochs // max(1, steps)
+            passed = sum(epoch >= at for at in phase.milestones)
+            return phase.decay ** (passed if phase.milestones else epoch // phase.decay_every)
         progress = min(1.0, (step - rise) / max(1, steps - rise))
         return phase.final_lr + (1 - phase.final_lr) * 0.5 * (1 + math.cos(math.pi * progress))
 

@@ -21,7 +21,7 @@ from affectus.models.scene_faces import FaceSummary
 from affectus.nn.efficientnet import EfficientNetLite, LiteConfig
 from affectus.training.embedded.scene import TARGETS, SceneData, SceneFeatures, SceneNet, SceneTask
 from affectus.training.embedded.shipping import card_fields, measure_speed, write_package
-from affectus.training.export import export_onnx, halve_weights, largest_difference
+from affectus.training.export import byte_table, export_onnx, halve_weights, largest_difference
 from affectus.training.loop import fit
 from affectus.training.recipe import Recipe
 from affectus.types import Card
@@ -107,6 +107,7 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     axes = {name: {0: "pictures"} for name in (*example, "outputs")}
     with torch.no_grad():
         export_onnx(shipped, example, "outputs", axes, package / "model.onnx")
+    byte_table(package / "model.onnx", "net.known")
     halve_weights(package / "model.onnx")
     measured = score(data, outputs)
     write_package(package, card_fields(recipe, inputs={"sizes": list(sides)}, calibration=measured["calibration"]))
