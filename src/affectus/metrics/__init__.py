@@ -34,6 +34,7 @@ _MODULES = {
         "wheel_f1 wheel_precision wheel_recall mode_average wheel_report wheel_reward wheel_hit_rate any_wheel_hit "
         "sentiment_sign"
     ),
+    "contingency": "pair_counts class_given_value lift mutual_information cramers_v majority_accuracy",
     "word_sets": "word_precision word_recall word_overlap",
     "retrieval": (
         "retrieval_ranks recall_at median_rank mean_rank mrr retrieval_map ndcg fuse_similarities fuse_ranks "
