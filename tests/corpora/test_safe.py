@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from affectus.corpora import safe
 from affectus.errors import CorpusError
+from affectus.labels import restricted
 
 plain = st.recursive(
     st.none()
@@ -102,8 +103,16 @@ def test_noise_is_an_error_not_a_crash(data: bytes) -> None:
         safe.load_pickle(b"\xff" + data, "noise.pkl")
 
 
+def test_oversized_archives_and_default_dictionaries() -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, zeros=np.zeros(100_000), votes=np.array(collections.defaultdict(list, a=[1]), object))
+    assert safe.load_npz(buffer.getvalue(), "x.npz")["votes"] == {"a": [1]}
+    with pytest.raises(CorpusError, match=r"x\.npz: unpacks to more than the allowed size"):
+        safe.load_npz(buffer.getvalue(), "x.npz", max_bytes=1000)
+
+
 def test_cut_off_pickle_and_tensor_beyond_its_storage() -> None:
     with pytest.raises(CorpusError):
         safe.load_pickle(pickle.dumps({"a": 1})[:-3], "x.pkl")
     with pytest.raises(pickle.UnpicklingError, match="beyond its storage"):
-        safe._tensor(safe._Storage("<f4", 4), 0, (100,), (1,))
+        restricted._tensor(restricted._Storage("<f4", 4), 0, (100,), (1,))
