@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -46,7 +47,8 @@ class _Server(BaseHTTPRequestHandler):
         text = "not json" if model == "broken" else json.dumps({"choices": [{"message": {"content": "score: 8"}}]})
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(text.encode())
+        with contextlib.suppress(BrokenPipeError):
+            self.wfile.write(text.encode())
 
     def log_message(self, *_parts: Any) -> None:
         return None
