@@ -182,3 +182,9 @@ def test_held_out_parts_with_other_items_than_anywhere_else(tmp_path: Path) -> N
     assert len(sentences) == 4
     with pytest.raises(CorpusError, match="has no split 'train'"):
         corpora.load("emobank", tmp_path / "emobank", split="train")
+
+
+def test_tab_separated_lines_keep_their_numbers_and_quotes(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes('\ufeffid\ttext\r\n\r\n1\tsay "what\n\n2\t\n'.encode())
+    files = Files(tmp_path)
+    assert list(files.cells("a.tsv")) == [(1, ["id", "text"]), (3, ["1", 'say "what']), (5, ["2", ""])]

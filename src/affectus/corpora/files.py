@@ -311,6 +311,12 @@ class Files:
             reason = f"byte {data[error.start]:#04x} is not {encoding.removesuffix('-sig')}"
             raise CorpusError(f"{ref}:{line}", reason, "fetch the file again without converting it") from None
 
+    def cells(self, ref: str, encoding: str = "utf-8-sig") -> Iterator[tuple[int, list[str]]]:
+        """Non-empty lines of a tab-separated file as (line number, cells); quotes are characters like any other."""
+        for number, line in enumerate(self.text(ref, encoding).split("\n"), 1):
+            if line.strip():
+                yield number, line.rstrip("\r").split("\t")
+
     def records(self, ref: str, encoding: str = "utf-8-sig", delimiter: str = ",") -> Iterator[tuple[int, dict]]:
         """Rows of a csv file with a header as (line number, dictionary with stripped keys)."""
         reader = csv.DictReader(io.StringIO(self.text(ref, encoding), newline=""), delimiter=delimiter)

@@ -42,15 +42,12 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
     found = False
     for name, split in _LISTS:
         for ref in files.match(f"{name}.txt"):
-            lines = files.text(ref).split("\n")
-            if lines[0].strip().split("\t")[:4] != _HEADER[:4]:
+            lines = files.cells(ref)
+            if next(lines, (1, []))[1][:4] != _HEADER[:4]:
                 notes.error(ref, 1, "header is not id, turn1, turn2, turn3, label", "fetch the file again")
                 continue
             found = True
-            for number, line in enumerate(lines[1:], 2):
-                if not line.strip():
-                    continue
-                cells = line.rstrip("\r").split("\t")
+            for number, cells in lines:
                 if len(cells) != 5:
                     notes.error(ref, number, f"{len(cells)} fields instead of 5", "fetch the file again")
                     continue

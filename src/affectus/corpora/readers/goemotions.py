@@ -69,11 +69,7 @@ def _read_list(
     files: Files, ref: str, split: str, order: tuple[str, ...], notes: Notes, filled: dict[str, list]
 ) -> None:
     by_code = {str(i): label for i, label in enumerate(order)}
-    for line, record in enumerate(files.text(ref).split("\n"), 1):
-        record = record.rstrip("\r")
-        if not record:
-            continue
-        cells = record.split("\t")
+    for line, cells in files.cells(ref):
         if len(cells) < 2:
             notes.error(ref, line, f"expected text, label numbers and id, found {len(cells)} field(s)", "fetch again")
             continue

@@ -39,16 +39,13 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
     found = False
     for name, split in _LISTS:
         for ref in files.match(f"2018-E-c-En-{name}.txt"):
-            lines = files.text(ref).split("\n")
-            emotions = lines[0].strip().split("\t")[2:]
+            lines = files.cells(ref)
+            emotions = [name.strip() for name in next(lines, (1, []))[1][2:]]
             if sorted(emotions) != sorted(INFO.labels["semeval11"]):
                 notes.error(ref, 1, "header is not ID, Tweet and the eleven emotions", "fetch the file again")
                 continue
             found = True
-            for number, line in enumerate(lines[1:], 2):
-                cells = line.rstrip("\r").split("\t")
-                if cells == [""]:
-                    continue
+            for number, cells in lines:
                 if len(cells) != 2 + len(emotions) or any(c not in ("0", "1", "NONE") for c in cells[2:]):
                     notes.error(ref, number, "expected ID, tweet and eleven 0 or 1", "fetch the file again")
                     continue

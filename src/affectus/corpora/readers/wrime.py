@@ -42,8 +42,8 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
     for ref in files.logical:
         if files.suffix(ref) != ".tsv":
             continue
-        lines = files.text(ref).split("\n")
-        header = [name.strip().replace("Saddness", "Sadness") for name in lines[0].rstrip("\r").split("\t")]
+        lines = files.cells(ref)
+        header = [name.strip().replace("Saddness", "Sadness") for name in next(lines, (1, []))[1]]
         if not {"Sentence", "UserID", "Train/Dev/Test", "Writer_Joy"} <= set(header):
             continue
         missing = [f"{side}_{e}" for side in _SIDES for e in EMOTIONS if f"{side}_{e}" not in header]
@@ -51,10 +51,7 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
             notes.error(ref, 1, f"column {missing[0]!r} is missing", "fetch the file again")
             continue
         found = True
-        for number, line in enumerate(lines[1:], 2):
-            if not line.strip():
-                continue
-            cells = line.rstrip("\r").split("\t")
+        for number, cells in lines:
             if len(cells) != len(header):
                 notes.error(ref, number, f"{len(cells)} fields instead of {len(header)}", "fetch the file again")
                 continue
