@@ -9,14 +9,14 @@ beside the MLP, so that tokens of both tasks can go different ways where the tas
     pre-train: visible tokens → encoder 12×768 → 384, mask tokens put in, + positions → 4 blocks → 1536 per token
     fine-tune: all tokens → blocks 0–5 plain, 6–11 x += MLP(LN x) + MoAE(LN x) → mean → LN → head of clips or of images
 
-A batch holds `clip`, `image` or both; each part goes through its own head. `logits` are those of clips (those of images
-where there are only images), `image_logits` those of images. In the published schedule a step is all clips or all
-images.
+A batch holds `clip`, `image` or both; each goes through its own head, to `logits` and `image_logits`. In the published
+schedule a step is all clips or all images.
 
 Deviations: router noise and expert capacity apply in training only, so a prediction depends neither on chance nor on
 batch mates; the balance loss multiplies shares with softmax probabilities, since with raw logits it has no lower bound.
-`parity="published"` does as the public code does in all three. One middle view is classified by default; the paper
-averages two temporal views (its two spatial ones are equal).
+`parity="published"` does as the public code does in all three. One middle view is classified (paper: the mean of two
+temporal views) and a clip is masked once per step (paper: four crops, four masks); whole-batch changes of the pictures
+take the place of RandAugment.
 """
 
 from __future__ import annotations
@@ -28,18 +28,21 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from affectus.corpora import Corpus
 from affectus.corpora.synthetic import face_image
 from affectus.errors import ConfigError, ModelError
 from affectus.features.inputs import IMAGENET, ClipInput, ImageInput, InputSpec
+from affectus.labels import lookup, space
 from affectus.nn import vit
+from affectus.nn.augment import ImageAugment
+from affectus.nn.clip_augment import CROP, augment_clips, mix_batch
 from affectus.nn.experts import ExpertBlock, MixtureOfAdapters
 from affectus.nn.losses.reconstruction import masked_mse, video_target
 from affectus.nn.masking import Mask, gather, hidden_count, mask_from_bool, random_mask, scatter
 from affectus.nn.phase import Phase
-from affectus.systems.base import Batch, Outputs, System, load_strictly, require
+from affectus.systems.base import Batch, Outputs, System, batch_of, load_strictly, require, unwrap
 from affectus.systems.card import Published, SystemCard
 from affectus.types import Prediction
 
@@ -56,11 +59,9 @@ CARD = SystemCard(
              "weights": "not stated",
              "data": "VoxCeleb2, AffectNet, DFEW, FERV39K, MAFW: research use after agreement"},
     weights="Hugging Face cyinen/S4D: vit_base_voxceleb2+affectnet_100.pt (pre-trained)",
-    published=(
-        Published("ferv39k", "accuracy", 0.5365, "official split, 2×2 views", _PAPER),
-        Published("mafw", "accuracy", 0.5844, "mean of 5 folds, 2×2 views", _PAPER),
-        Published("dfew", "accuracy", 0.7668, "mean of 5 folds, 2×2 views", _PAPER),
-    ),
+    published=(Published("ferv39k", "accuracy", 0.5365, "official split, 2×2 views", _PAPER),
+               Published("mafw", "accuracy", 0.5844, "mean of 5 folds, 2×2 views", _PAPER),
+               Published("dfew", "accuracy", 0.7668, "mean of 5 folds, 2×2 views", _PAPER)),
     stages=("pretrain", "finetune"), missing="handled",
     deviations=("router noise and expert capacity in training only",
                 "balance loss with router probabilities in place of raw logits", "one temporal view by default"),
@@ -136,27 +137,24 @@ class Encoder(nn.Module):
         self.positions = vit.Positions(vit.sinusoid_table(config.tokens, config.width))
         rates = vit.drop_path_rates(config.drop_path, config.depth)
         first = config.depth - config.expert_layers if experts else config.depth
-        self.blocks = nn.ModuleList(
-            ExpertBlock(config.width, config.heads, self._mixture(), drop_path=rate)
-            if i >= first
-            else vit.Block(config.width, config.heads, drop_path=rate)
-            for i, rate in enumerate(rates)
-        )
+        self.blocks = nn.ModuleList(self._block(rate, i >= first) for i, rate in enumerate(rates))
         self.norm = nn.Identity() if experts else nn.LayerNorm(config.width, eps=1e-6)
 
-    def _mixture(self) -> MixtureOfAdapters:
+    def _block(self, rate: float, experts: bool) -> vit.Block:
         c = self.config
-        return MixtureOfAdapters(c.width, c.adapter, c.experts, c.chosen, c.capacity, c.parity)
+        if not experts:
+            return vit.Block(c.width, c.heads, drop_path=rate)
+        mixture = MixtureOfAdapters(c.width, c.adapter, c.experts, c.chosen, c.capacity, c.parity)
+        return ExpertBlock(c.width, c.heads, mixture, rate)
 
     def as_clip(self, pixels: Tensor) -> Tensor:
         """Clips (B, 3, frames, S, S) as they are; images (B, 3, S, S) shown for one tubelet. Raises ConfigError."""
         c = self.config
         if pixels.ndim == 4:
             pixels = pixels[:, :, None].expand(-1, -1, c.tubelet, -1, -1)
-        wanted = ((3, c.frames, c.image, c.image), (3, c.tubelet, c.image, c.image))
-        if tuple(pixels.shape[1:]) not in wanted:
-            raise ConfigError("clip or image", f"has shape {tuple(pixels.shape)}", f"give (items, {wanted[0]}) "
-                              f"or (items, 3, {c.image}, {c.image})")  # fmt: skip
+        if tuple(pixels.shape[1:]) not in [(3, frames, c.image, c.image) for frames in (c.frames, c.tubelet)]:
+            wanted = f"clips (items, 3, {c.frames}, {c.image}, {c.image}), images (items, 3, {c.image}, {c.image})"
+            raise ConfigError("clip or image", f"has shape {tuple(pixels.shape)}", wanted)
         return pixels
 
     def forward(self, clip: Tensor, visible: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -213,15 +211,28 @@ class _S4D(System):
         return {"image_label": place[corpus.targets(column)]}
 
     def example(self, count: int, seed: int = 0) -> Batch:
-        random, specs = np.random.default_rng(seed), self.inputs()
-        size = max(48, self.config.image)
-        classes, stills = np.arange(count) % len(self.labels()), np.arange(count) % len(self.config.image_labels)
-        clips = [[face_image(_drawn(self.labels()[k]), random, size) for _ in range(self.config.frames)]
-                 for k in classes]  # fmt: skip
-        images = [face_image(_drawn(self.config.image_labels[k]), random, size) for k in stills]
-        return {"clip": torch.from_numpy(np.stack([specs["clip"](frames) for frames in clips])),
-                "image": torch.from_numpy(np.stack([specs["image"](image) for image in images])),
-                "label": torch.from_numpy(classes), "image_label": torch.from_numpy(stills)}  # fmt: skip
+        random, c = np.random.default_rng(seed), self.config
+        label, image_label = (torch.arange(count) % len(names) for names in (self.labels(), c.image_labels))
+        raws = [{"faces": [face_image(lookup("ekman7", self.labels()[k]), random, c.image) for _ in range(c.frames)],
+                 "face": face_image(lookup("ekman7", c.image_labels[s]), random, c.image)}
+                for k, s in zip(label, image_label, strict=True)]  # fmt: skip
+        return {**batch_of(raws, self.inputs()), "label": label, "image_label": image_label}
+
+    def augment(self, batch: Batch, options: Mapping[str, Any]) -> Batch:
+        """`crop` or `pictures` changes every item; `mixup` and `cutmix` mix labelled ones, per source."""
+        changed, pictures = dict(batch), ImageAugment() if options.get("pictures") else None
+        mixup, cutmix = float(options.get("mixup", 0)), float(options.get("cutmix", 0))
+        for key, labels in (("clip", self.labels()), ("image", self.config.image_labels)):
+            if changed.get(key) is None:
+                continue
+            if change := pictures or (CROP if options.get("crop") else None):
+                clips = changed[key] if key == "clip" else changed[key][:, :, None]
+                changed[key] = augment_clips(clips, change, IMAGENET).view_as(changed[key])
+            if (target := _TARGETS[key]) in changed and mixup + cutmix > 0:
+                soft = one_hot(changed[target], len(labels)).float()
+                mixed, changed[target] = mix_batch({key: changed[key]}, soft, mixup, cutmix, key)
+                changed |= mixed
+        return changed
 
     def depth(self, name: str) -> int:
         """As VideoMAE: head and last norm 0, the last block 1 … the embedding depth + 1."""
@@ -232,8 +243,7 @@ class _S4D(System):
 
 
 class S4DPretraining(_S4D):
-    """Joint masked pre-training on clips and images. Masks (B, tokens; True where hidden) may be given as `clip_mask`
-    and `image_mask`."""
+    """Joint masked pre-training; `clip_mask` and `image_mask` (B, tokens; True where hidden) may be given."""
 
     stage = "pretrain"
     select = "-loss"
@@ -283,14 +293,14 @@ class S4DPretraining(_S4D):
 
     def phases(self) -> list[Phase]:
         """100 epochs on all AffectNet batches and a quarter of the VoxCeleb2 ones; 384 = 2 devices × 192."""
-        options = {"shares": {"clip": 0.25, "image": 1.0}}
+        options = {"shares": {"clip": 0.25, "image": 1.0}, "crop": True}
         return [Phase("pretrain", epochs=100, lr=1.2e-3, batch_size=384, weight_decay=0.05, warmup=0.05, final_lr=0.0,
                       betas=(0.9, 0.95), clip=0.0, options=options)]  # fmt: skip
 
     @classmethod
     def from_published(cls, state: Mapping[str, Any], config: Config | None = None) -> Self:
         """The public pre-trained checkpoint (`encoder.…`, `decoder.…`, under `model` or `module` or at top level)."""
-        state = _unwrapped(state)
+        state = unwrap(state)
         system = cls(config or _sizes(state))
         load_strictly(system, state, "S4D pre-training checkpoint")
         return system
@@ -306,10 +316,8 @@ class S4D(_S4D):
         super().__init__(config)
         self.encoder = Encoder(config, experts=True)
         self.fc_norm = nn.LayerNorm(config.width, eps=1e-6)
-        self.head = nn.ModuleDict({
-            "image": nn.Linear(config.width, len(config.image_labels)),
-            "video": nn.Linear(config.width, len(config.labels)),
-        })  # fmt: skip
+        sizes = {"image": len(config.image_labels), "video": len(config.labels)}
+        self.head = nn.ModuleDict({task: nn.Linear(config.width, size) for task, size in sizes.items()})
         vit.initialise(self, "normal")
 
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -333,10 +341,9 @@ class S4D(_S4D):
     def losses(self, batch: Batch, outputs: Outputs, options: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         """Cross-entropy per source towards labels or soft targets (after mixup), and the weighted balance loss."""
         found: dict[str, Tensor] = {}
-        for name, logits, target in (("clip", "logits", "label"), ("image", "image_logits", "image_label")):
-            if logits in outputs and batch.get(target) is not None:
-                smoothing = 0.0 if batch[target].is_floating_point() else self.config.smoothing
-                found[name] = cross_entropy(outputs[logits].float(), batch[target], label_smoothing=smoothing)
+        for name, logits in (("clip", "logits"), ("image", "image_logits")):
+            if logits in outputs and (target := batch.get(_TARGETS[name])) is not None:
+                found[name] = cross_entropy(outputs[logits].float(), target, label_smoothing=self.config.smoothing)
         return found | {"balance": self.config.balance * outputs["balance"]}
 
     def decode(self, outputs: Outputs) -> list[Prediction]:
@@ -348,7 +355,8 @@ class S4D(_S4D):
 
     def phases(self) -> list[Phase]:
         """One device; the learning rate is 1e-5 · batch / 8. Images come in batches of 32, half of them per epoch."""
-        options = {"shares": {"clip": 1.0, "image": 0.5}, "batch_sizes": {"image": 32}}
+        options = {"shares": {"clip": 1.0, "image": 0.5}, "batch_sizes": {"image": 32},
+                   "pictures": True, "mixup": 0.8, "cutmix": 1.0}  # fmt: skip
         return [Phase("finetune", epochs=100, lr=2e-5, batch_size=16, weight_decay=0.05, warmup=0.05,
                       final_lr=6.25e-8 / 2e-5, layer_decay=0.75, clip=0.0, options=options)]  # fmt: skip
 
@@ -358,11 +366,11 @@ class S4D(_S4D):
 
         For the pre-trained one see `S4DPretraining.from_published`, whose weights `initialise` takes over.
         """
-        state = {f"encoder.{k}" if k.startswith(("patch_embed.", "blocks.")) else k: v
-                 for k, v in _unwrapped(state).items()}  # fmt: skip
+        inner = ("patch_embed.", "blocks.")
+        state = {f"encoder.{k}" if k.startswith(inner) else k: v for k, v in unwrap(state).items()}
         if "encoder_to_decoder.weight" in state:
-            raise ModelError("S4D checkpoint", "is a pre-trained one", "read it with S4DPretraining.from_published "
-                             "and hand its state to initialise()")  # fmt: skip
+            remedy = "read it with S4DPretraining.from_published and hand its state to initialise()"
+            raise ModelError("S4D checkpoint", "is a pre-trained one", remedy)
         for published, own in _RENAMED.items():
             state = {k.replace(published, own): v for k, v in state.items()}
         system = cls(config or _sizes(state))
@@ -370,34 +378,23 @@ class S4D(_S4D):
         return system
 
 
+_TARGETS = {"clip": "label", "image": "image_label"}
 _RENAMED = {
     ".moe_layer.router.topkroute_linear.": ".mixture.router.score.",
     ".moe_layer.router.noise_linear.": ".mixture.router.noise.",
     ".moe_layer.experts.": ".mixture.experts.",
 }
-#: The public code numbers MAFW's labels alphabetically.
-_MAFW = ("anger", "anxiety", "contempt", "disappointment", "disgust", "fear", "happiness", "helplessness", "neutral",
-         "sadness", "surprise")  # fmt: skip
-
-
-def _unwrapped(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    inner = state.get("model", state.get("module", state))
-    return {k.removeprefix("backbone."): v for k, v in inner.items()}
 
 
 def _sizes(state: Mapping[str, Tensor]) -> Config:
-    """The published configuration of the width found; MAFW's labels where the head has eleven."""
+    """The published configuration of the width found; a head of eleven has MAFW's labels in alphabetical order."""
     kernel, head = state.get("encoder.patch_embed.proj.weight"), state.get("head.video.weight")
     known = {c.width: c for c in (Config.small(), Config.base(), Config.large())}
     if kernel is None or len(kernel) not in known:
         raise ModelError("S4D checkpoint", "holds no patch embedding of a published size", "give a config")
     found = known[len(kernel)]
-    return replace(found, space="mafw11", labels=_MAFW) if head is not None and len(head) == 11 else found
-
-
-def _drawn(label: str) -> str:
-    """The drawn emotion that stands for a label."""
-    return {"happy": "happiness", "sad": "sadness", "angry": "anger"}.get(label, label)
+    mafw = replace(found, space="mafw11", labels=tuple(sorted(space("mafw11").labels)))
+    return mafw if head is not None and len(head) == 11 else found
 
 
 STAGES: dict[str, type[System]] = {"pretrain": S4DPretraining, "finetune": S4D}
