@@ -49,7 +49,7 @@ def encoder(vocabulary: int = 80, layers: int = 2) -> nn.Module:
 
 def tiny(vocabulary: int = 80, labels: int = 7, layers: int = 2) -> WordsNet:
     torch.manual_seed(0)
-    return WordsNet(encoder(vocabulary, layers), 32, labels, dropout=0.0)
+    return WordsNet(encoder(vocabulary, layers), 32, labels, dropout=0.0, states=layers)
 
 
 def spoken(count: int, seed: int, words: dict[str, int]) -> WordsData:

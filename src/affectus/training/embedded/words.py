@@ -1,6 +1,7 @@
 """Emotion in sentences: a small sentence encoder fine-tuned on GoEmotions (28 labels) and EmoBank (VAD) together.
 
-token ids (B, L) → MiniLM → [CLS ; mean over tokens] → 28 independent logits and VAD in [-1, 1].
+token ids (B, L) → MiniLM → [CLS ; mean over tokens] of the last layer → 28 independent logits
+                          → means over tokens of the last layers → VAD in [-1, 1].
 Each row carries the labels of its own corpus only; the other head is masked for it.
 """
 
@@ -26,20 +27,27 @@ VAD = ("valence", "arousal", "dominance")
 class WordsNet(nn.Module):
     """Any BERT-like encoder plus heads; returns (B, labels + 3): logits, then valence, arousal, dominance."""
 
-    def __init__(self, encoder: nn.Module, width: int, labels: int = 28, dropout: float = 0.1) -> None:
+    def __init__(self, encoder: nn.Module, width: int, labels: int = 28, dropout: float = 0.1, states: int = 3) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.states = encoder, states
         self.dropout = nn.Dropout(dropout)
         self.body = nn.Sequential(nn.Linear(2 * width, width), nn.GELU())
-        self.labels, self.vad = nn.Linear(width, labels), nn.Linear(width, len(VAD))
+        self.labels = nn.Linear(width, labels)
+        self.vad = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(states * width, width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, len(VAD)),
+        )
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, L, D)
-        weight = mask[..., None].to(hidden.dtype)
-        mean = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
-        features = self.body(self.dropout(torch.cat([hidden[:, 0], mean], 1)))
-        features = self.dropout(features)
-        return torch.cat([self.labels(features), self.vad(features).tanh()], 1)
+        found = self.encoder(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        states = found[-self.states :]  # each (B, L, D)
+        weight = mask[..., None].to(states[-1].dtype)
+        means = [(state * weight).sum(1) / weight.sum(1).clamp(min=1) for state in states]
+        features = self.dropout(self.body(self.dropout(torch.cat([states[-1][:, 0], means[-1]], 1))))
+        return torch.cat([self.labels(features), self.vad(torch.cat(means, 1)).tanh()], 1)
 
 
 @dataclass(frozen=True)
