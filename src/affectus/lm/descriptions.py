@@ -27,11 +27,12 @@ HIDDEN = "[hidden]"
 _KEYS = ("face", "voice", "agreement", "emotions", "intensity", "valence", "arousal", "confidence", "description")
 _TEXTS = ("face", "voice", "agreement", "description")
 _RANGES = {"intensity": (1.0, 5.0), "valence": (-1.0, 1.0), "arousal": (-1.0, 1.0), "confidence": (0.0, 1.0)}
-_NUMBER = (int, float)
+_KINDS: dict[str, Any] = {**dict.fromkeys(_RANGES, (int, float)), **dict.fromkeys(_TEXTS, str), "emotions": list}
 #: Words that give away speech content or identity.
 _SAID = re.compile(r"[\"“”«»]|\b(?:says?|said|saying|tells?|told|mentions?|the words?|speaks? about)\b", re.IGNORECASE)
 _IDENTITY = re.compile(
-    r"\b(?:\d+[- ]year[- ]old|years old|aged|ethnic\w*|caucasian|asian|african|latin[oa]|celebrity|actor|actress|named)\b",
+    r"\b(?:\d+[- ]year[- ]old|years old|aged|ethnic\w*|caucasian|asian|african|latin[oa]|celebrity|actor|actress"
+    r"|named)\b",
     re.IGNORECASE,
 )
 
@@ -86,9 +87,7 @@ def check_answer(
     `hide_labels`, a label space's name or words, are replaced by `[hidden]` in the description and left out of the
     emotions, with all their spellings where a space is named: no label of a benchmark can leak through the text.
     """
-    parsed = parse_json(
-        answer, _KEYS, dict.fromkeys(_RANGES, _NUMBER) | dict.fromkeys(_TEXTS, str) | {"emotions": list}
-    )
+    parsed = parse_json(answer, _KEYS, _KINDS)
     if parsed.error:
         return Checked(error=parsed.error)
     fields = parsed.fields

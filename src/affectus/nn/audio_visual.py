@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from affectus.errors import ConfigError
@@ -20,6 +21,8 @@ from affectus.nn.masking import Mask, hidden_count, mask_from_bool, random_mask,
 
 #: Modalities of a talking face, in the order in which tokens are joined.
 KINDS = ("video", "audio")
+#: What published names of their parts end in.
+ENDS = {"video": "", "audio": "_audio"}
 
 
 @dataclass(frozen=True)
@@ -170,3 +173,64 @@ class Decoder(nn.Module):
         for block, tap in zip(blocks[self.plain :], reversed(taps or []), strict=True):
             x = block(x, tap)
         return self.head(self.norm(x[:, -hidden:]))
+
+
+class SharedBlock(vit.Block):
+    """A transformer block for joined tokens whose two norms exist per modality; attention and MLP are shared."""
+
+    def __init__(self, width: int, heads: int, drop_path: float, per_modality: bool) -> None:
+        super().__init__(width, heads, drop_path=drop_path)
+        self.norm1_audio, self.norm2_audio = (nn.LayerNorm(width, eps=1e-6) if per_modality else None for _ in range(2))
+
+    def joined(self, x: Tensor, video: int) -> Tensor:
+        """(B, N, width) → same; the first `video` tokens are those of the video."""
+        x = x + self.drop_path(self.attn(by_modality(x, video, self.norm1, self.norm1_audio)))
+        return x + self.drop_path(self.mlp(by_modality(x, video, self.norm2, self.norm2_audio)))
+
+
+class UnifiedEncoder(nn.Module):
+    """One set of blocks for video tokens, audio tokens, or both joined."""
+
+    def __init__(
+        self,
+        clip: TalkingClip,
+        width: int,
+        heads: int,
+        depth: int,
+        drop_path: float = 0.0,
+        per_modality: bool = True,
+    ) -> None:
+        super().__init__()
+        self.modality = nn.Parameter(torch.empty(len(KINDS), width))
+        self.patch_embed, self.patch_embed_audio = (clip.embedding(kind, width) for kind in KINDS)
+        self.positions, self.positions_audio = (
+            vit.Positions(vit.sinusoid_table(clip.tokens(kind), width)) for kind in KINDS
+        )
+        rates = vit.drop_path_rates(drop_path, depth)
+        self.blocks = nn.ModuleList(SharedBlock(width, heads, rate, per_modality) for rate in rates)
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.norm_audio = nn.LayerNorm(width, eps=1e-6) if per_modality else None
+        vit.initialise(self)
+        nn.init.trunc_normal_(self.modality, std=0.02)
+
+    def forward(self, parts: Mapping[str, Tensor], masks: Mapping[str, Mask] | None = None) -> dict[str, Tensor]:
+        """Inputs by modality (either or both) → normalised tokens by modality (B, N or visible, width)."""
+        tokens = []
+        for row, kind in enumerate(KINDS):
+            if kind in parts:
+                seen = None if masks is None else masks[kind].visible
+                embed, positions = (getattr(self, name + ENDS[kind]) for name in ("patch_embed", "positions"))
+                tokens.append(embed(parts[kind], seen) + positions(seen) + self.modality[row])
+        x, video = torch.cat(tokens, 1), tokens[0].shape[1] if "video" in parts else 0
+        for block in self.blocks:
+            x = block.joined(x, video)
+        x = by_modality(x, video, self.norm, self.norm_audio)
+        split = {"video": x[:, :video], "audio": x[:, video:]}
+        return {kind: split[kind] for kind in KINDS if kind in parts}
+
+
+def by_modality(x: Tensor, video: int, norm: nn.Module, norm_audio: nn.Module | None) -> Tensor:
+    """Joined tokens (B, N, width) normalised by one module, or the first `video` by one and the rest by the other."""
+    if norm_audio is None or video == x.shape[1]:
+        return norm(x)
+    return torch.cat([norm(x[:, :video]), norm_audio(x[:, video:])], 1) if video else norm_audio(x)

@@ -33,7 +33,7 @@ from affectus.corpora.synthetic import talking_face
 from affectus.errors import ConfigError
 from affectus.features.inputs import InputSpec
 from affectus.nn import vit
-from affectus.nn.audio_visual import Decoder, Encoder, Fusion, TalkingClip
+from affectus.nn.audio_visual import ENDS, Decoder, Encoder, Fusion, TalkingClip
 from affectus.nn.augment import ImageAugment
 from affectus.nn.clip_augment import CROP, augment_talk, mix_batch
 from affectus.nn.losses.contrastive import info_nce
@@ -82,7 +82,6 @@ CARD = SystemCard(
     ),
     limits=("Acted or broadcast speech with one visible speaker; sound and face must belong together.",),
 )
-_ENDS = {"video": "", "audio": "_audio"}
 #: Label space by number of classes in published heads; three outputs are dimensions.
 _HEADS = {6: "cremad6", 11: "mafw11", 43: "mafw43", 8: "ravdess8", 7: "dfew7", 4: "msp_improv4"}
 _ACTIVATIONS = {"": nn.Identity, "sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
@@ -176,7 +175,7 @@ class _HiCMAE(System):
 
     def part(self, name: str, kind: str) -> Any:
         """The part of one modality under its published name."""
-        return getattr(self, name + _ENDS[kind])
+        return getattr(self, name + ENDS[kind])
 
 
 class HiCMAEPretraining(_HiCMAE):
@@ -192,7 +191,7 @@ class HiCMAEPretraining(_HiCMAE):
         super().__init__(config)
         c = config
         for kind in c.modalities:
-            end = _ENDS[kind]
+            end = ENDS[kind]
             self.add_module("encoder" + end, self.encoder_of(kind))
             skips = len(c.taps)
             decoder = Decoder(c.decoder_width, c.decoder_heads, c.values(kind), c.decoder_depth - skips, skips)
@@ -275,7 +274,7 @@ class HiCMAE(_HiCMAE):
         super().__init__(config)
         c = config
         for kind in c.modalities:
-            self.add_module("encoder" + _ENDS[kind], self.encoder_of(kind, c.drop_path))
+            self.add_module("encoder" + ENDS[kind], self.encoder_of(kind, c.drop_path))
         vit.initialise(self, "normal")
         joint = len(c.modalities) > 1
         if joint:
@@ -360,7 +359,7 @@ class HiCMAE(_HiCMAE):
             fresh = ("fc_norm", "head", "video_layer_weights", "audio_layer_weights")
             own = {k: v for k, v in system.state_dict().items() if k.split(".")[0] in fresh}
             if len(system.config.modalities) == 1:
-                branch = f"encoder{_ENDS[system.config.modalities[0]]}."
+                branch = f"encoder{ENDS[system.config.modalities[0]]}."
                 found = {key: value for key, value in found.items() if key.startswith(branch)}
             found = {**own, **found}
         load_strictly(system, found, "HiCMAE checkpoint")
@@ -372,14 +371,14 @@ STAGES = {"pretrain": HiCMAEPretraining, "finetune": HiCMAE}
 
 def _sizes(state: Mapping[str, Tensor]) -> Config:
     """The config of a published state dict; raises ConfigError where it cannot tell."""
-    kinds = tuple(kind for kind, end in _ENDS.items() if f"encoder{end}.patch_embed.proj.weight" in state)
+    kinds = tuple(kind for kind, end in ENDS.items() if f"encoder{end}.patch_embed.proj.weight" in state)
     if not kinds:
         raise ConfigError("HiCMAE checkpoint", "holds no encoder.patch_embed.proj.weight", "give its `model` part")
 
     def count(prefix: str) -> int:
         return len({key[len(prefix) :].split(".")[0] for key in state if key.startswith(prefix)})
 
-    end = _ENDS[kinds[0]]
+    end = ENDS[kinds[0]]
     width, depth = len(state[f"encoder{end}.patch_embed.proj.weight"]), count(f"encoder{end}.blocks.")
     decoder = count(f"decoder{end}.blocks.") or 4
     taps = Config.taps if (depth, decoder) == (10, 4) else tuple(round((i + 1) * (depth - 1) / (decoder - 1))
