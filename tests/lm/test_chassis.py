@@ -12,6 +12,7 @@ from affectus.lm.adapters import adapter_names, copy_adapter, lora_settings
 from affectus.lm.budget import TokenBudget
 from affectus.lm.chassis import AffectiveLM
 from affectus.lm.config import AffectiveLMConfig, Branch, Encoder
+from affectus.lm.constrained import LabelTrie, score_labels
 from affectus.lm.processor import Processor
 from affectus.lm.prompts import load_prompt
 from affectus.lm.toy import toy_language_model, toy_tokenizer
@@ -283,6 +284,28 @@ def test_reference_adapter_by_switch(chassis: Pair, items: list[dict[str, Any]])
     assert torch.equal(model(**batch).logits, changed)
     assert {n for n, p in model.named_parameters() if p.requires_grad} == training
     assert not any("reference" in name for name in training)
+
+
+def test_label_probabilities_of_multimodal_prompts(tokenizer: Any, chassis: Pair, items: list[dict[str, Any]]) -> None:
+    model, processor = chassis
+    trie = LabelTrie(tokenizer, ("happy", "sad", "calm"))
+    batch = processor.encode(items)
+    together = score_labels(model, tokenizer, processor.asking(batch), trie)
+    alone = [score_labels(model, tokenizer, processor.asking(processor.encode([item])), trie) for item in items]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-3, rtol=1e-4)
+
+
+def test_half_precision_of_the_base_or_of_all(tokenizer: Any, chassis: Pair, items: list[dict[str, Any]]) -> None:
+    model, processor = chassis
+    batch = processor.encode(items)
+    plain = model(**processor.inputs(batch)).logits[:, -1]
+    model.language_model.to(torch.bfloat16)
+    mixed = model(**processor.inputs(batch, "cpu")).logits[:, -1]
+    assert mixed.dtype == torch.bfloat16
+    torch.testing.assert_close(mixed.float(), plain, atol=0.05, rtol=0.05)
+    model.to(torch.bfloat16)
+    torch.testing.assert_close(model(**processor.inputs(batch)).logits[:, -1].float(), plain, atol=0.05, rtol=0.05)
+    assert model.generate(**processor.asking(batch, "cpu"), max_new_tokens=2, do_sample=False).shape[0] == 3
 
 
 def test_learns_a_word_from_a_modality(tokenizer: Any) -> None:

@@ -37,6 +37,12 @@ _PUBLIC = {
     "Processor": "processor",
     "TokenBudget": "budget",
     "Reallocation": "reallocation",
+    "lora_settings": "adapters",
+    "Instruction": "instructions",
+    "Mixer": "instructions",
+    "build_instruction": "instructions",
+    "load_packaged": "packaged",
+    "packaged_model": "packaged",
 }
 
 __all__ = sorted(_PUBLIC)

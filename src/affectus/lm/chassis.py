@@ -114,7 +114,9 @@ class AffectiveLM(PreTrainedModel, GenerationMixin):
         if missing := sorted(needed - set(media)):
             users = [n for n in names.values() if set(self.config.branch(n).sources) & set(missing)]
             raise ModelError(f"branch {users[0]}", f"the prompt reserves places but there is no {missing[0]}")
-        encoded = {source: self.encoders[source](*media[source]) for source in sorted(needed)}
+        dtype = next(self.connectors.parameters()).dtype
+        encoded = {source: _cast(self.encoders[source](*media[source]), dtype) for source in sorted(needed)}
+        question = None if question is None else _cast(question, dtype)
         found = {}
         for number, name in names.items():
             sources = [encoded[source] for source in self.config.branch(name).sources]
@@ -286,6 +288,11 @@ class AffectiveLM(PreTrainedModel, GenerationMixin):
         model = cls.build(config, loaded, None, modules)
         _load_exactly(model, load_file(path / "model.safetensors"), path)
         return model.eval()
+
+
+def _cast(tokens: Tokens, dtype: torch.dtype) -> Tokens:
+    """Tokens in the precision of the connectors, whatever encoders and language model use."""
+    return Tokens(tokens.values.to(dtype), tokens.mask, tokens.grid)
 
 
 def _load_base(base: str, dtype: Any) -> Any:

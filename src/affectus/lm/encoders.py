@@ -81,6 +81,8 @@ class MediaEncoder(nn.Module):
 
     def _encode(self, items: Tensor) -> Tensor:
         assert self.module is not None
+        if (weight := next(self.module.parameters(), None)) is not None and items.is_floating_point():
+            items = items.to(weight.dtype)
         if self.spec.kind == "module":
             found = self.module(items)
         else:

@@ -87,16 +87,20 @@ class Processor:
         return batch
 
     @staticmethod
-    def inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
-        """What `forward` takes of a batch."""
-        return {k: v for k, v in batch.items() if k != "notes"}
+    def inputs(batch: Mapping[str, Any], device: Any = None) -> dict[str, Any]:
+        """What `forward` takes of a batch, on a device if one is given."""
+        taken = {k: v for k, v in batch.items() if k != "notes"}
+        if device is None:
+            return taken
+        media = {name: tuple(part.to(device) for part in pair) for name, pair in taken.pop("media").items()}
+        return {**{k: v.to(device) for k, v in taken.items()}, "media": media}
 
     @staticmethod
-    def asking(batch: Mapping[str, Any]) -> dict[str, Any]:
-        """What `generate` takes of a batch of prompts."""
+    def asking(batch: Mapping[str, Any], device: Any = None) -> dict[str, Any]:
+        """What `generate` takes of a batch of prompts, on a device if one is given."""
         if "labels" in batch:
             raise ConfigError("batch", "holds answers", "encode the items without their answers to generate")
-        return {k: v for k, v in batch.items() if k not in ("notes", "labels")}
+        return Processor.inputs(batch, device)
 
     def stops(self) -> list[int]:
         """Token ids that end an answer, for `generate(eos_token_id=...)`."""
