@@ -39,7 +39,7 @@ class System(nn.Module, ABC):
     card: ClassVar[SystemCard]
     Config: ClassVar[type[Any]]
     stage: ClassVar[str] = "finetune"
-    select: ClassVar[str] = "uar"
+    select: str = "uar"
     overfit: ClassVar[tuple[int, float, float]] = (60, 3e-3, 0.5)
     bulky: ClassVar[tuple[str, ...]] = ()
 

@@ -7,9 +7,12 @@ Protocol: leave one film out, so `fold` is the film's number in the published or
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterator
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +21,9 @@ from affectus.corpora.files import Files
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
 from affectus.media.files import VIDEO_SUFFIXES
+
+if TYPE_CHECKING:
+    from affectus.corpora.corpus import Corpus
 
 #: Film names of the annotation files and codes of the media folders, in the published order.
 FILMS = {
@@ -90,6 +96,43 @@ def traces(files: Files, refs: list[str], notes: Notes) -> np.ndarray:
         return np.zeros((0, 3))
     shortest = min(len(c) for c in curves)
     return np.median(np.stack([c[:shortest] for c in curves]), 0)
+
+
+def curve(corpus: Corpus, row: int) -> np.ndarray:
+    """The consensus trace `(steps, 3)` of a row of the table: seconds, valence, arousal."""
+    kind, _, film = str(corpus.table["id"][row].as_py()).partition("/")
+    refs = [r for r in corpus.files.match(f"{kind}/subj*_{film}.dat") if _NAME.fullmatch(corpus.files.stem(r))]
+    return traces(corpus.files, refs, Notes(strict=True))
+
+
+def frame_ratings(files: Files, ref: str) -> np.ndarray:
+    """Valence and arousal `(frames, 2)` of a film's csv without header, rows `picture, valence, arousal`, as the movie
+    networks were published with. Raises `CorpusError` naming the row."""
+    rows = [row for row in csv.reader(io.StringIO(files.text(ref), newline="")) if row]
+    try:
+        found = np.array([[float(row[1]), float(row[2])] for row in rows])
+    except (ValueError, IndexError):
+        raise CorpusError(ref, "rows are not 'picture, valence, arousal'", "give the csv of one film") from None
+    if not len(found) or not np.abs(found).max() <= 1:
+        raise CorpusError(ref, "holds no rating, or one beyond [-1, 1]", "give the csv of one film")
+    return found
+
+
+def feature_file(files: Files, ref: str) -> dict[str, np.ndarray]:
+    """Arrays of an HDF5 file of the movie networks by film code: data sets `0` … `11` in the published order, features
+    `(frames, size)` or labels `(frames,)`. Needs h5py."""
+    if find_spec("h5py") is None:
+        raise CorpusError(ref, "is HDF5, and h5py is not installed", "pip install h5py")
+    import h5py
+
+    codes = list(FILMS.values())
+    with h5py.File(io.BytesIO(files.read(ref)), "r") as content:
+        keys = list(content)
+        if wrong := [k for k in keys if not (k.isdigit() and int(k) < len(codes))]:
+            raise CorpusError(
+                ref, f"data set {wrong[0]!r} is no film number 0 … 11", "give a file of the movie networks"
+            )
+        return {codes[int(k)]: np.asarray(content[k]) for k in sorted(keys, key=int)}
 
 
 def write_tiny(tiny: Tiny) -> None:

@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from affectus.corpora.base import CorpusInfo, Notes, orders
 from affectus.corpora.files import Files
 from affectus.corpora.synthetic import Tiny
@@ -91,6 +93,29 @@ def _item(files: Files, ref: str, row: list, notes: Notes) -> dict[str, Any]:
         else:
             item[f"meta:{name}"] = None if value is None else str(value)
     return item
+
+
+def numbered(name: str, values: list[Any], numbers: dict[str, int], count: int) -> dict[str, np.ndarray]:
+    """Targets of an attribute as its published loader gives them, by batch key.
+
+    `values` are a column of the table, `numbers` its vocabulary (label → number). Single labels become numbers, -1
+    where absent; `object` becomes zeros and ones `(rows, count)` with `object_known`, False for pictures on which
+    nobody annotated objects. Raises `CorpusError` naming a value outside of the vocabulary.
+    """
+    words = [[] if v is None else [_key(x) for x in (v if isinstance(v, list) else [v])] for v in values]
+    if unknown := sorted({w for row in words for w in row} - set(numbers)):
+        raise CorpusError(name, f"value {unknown[0]!r} is not in info.json", "use the info.json of this annotation")
+    if name != "object":
+        return {name: np.array([numbers[row[0]] if row else -1 for row in words], np.int64)}
+    hot = np.zeros((len(words), count), np.float32)
+    for i, row in enumerate(words):
+        hot[i, [numbers[w] for w in row]] = 1
+    return {name: hot, "object_known": np.array([v is not None for v in values])}
+
+
+def _key(value: Any) -> str:
+    """Vocabulary key of a value: bins are strings with one decimal, also where they were written as integers."""
+    return f"{value:.1f}" if isinstance(value, (int, float)) else str(value)
 
 
 def write_tiny(tiny: Tiny) -> None:
