@@ -11,8 +11,8 @@ from affectus.lm.prompts import Prompt, list_prompts, load_prompt, parse_prompt
 
 FRONT = "---\nversion: 3\ntitle: A title\n---\n"
 
-#: Name, version and first 12 hex digits of the body of every packaged prompt, one line each: a new prompt adds a line,
-a  #: changed one gets a new version and a new line.
+#: Name, version and first 12 hex digits of the body of every packaged prompt, one line each: a new prompt adds a
+#: line, a changed one gets a new version and a new line.
 SNAPSHOT = {
     name: (version, digest)
     for name, version, digest in (
