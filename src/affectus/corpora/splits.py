@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from affectus.corpora.leaks import plain_text
 from affectus.errors import CorpusError
 
 
@@ -101,3 +102,58 @@ def official_folds(table: pa.Table) -> Iterator[tuple[int, np.ndarray, np.ndarra
             np.flatnonzero((folds != number) & ~np.isnan(folds.astype(float))),
             np.flatnonzero(folds == number),
         )
+
+
+def text_split(table: pa.Table, fractions: Mapping[str, float], seed: int = 0) -> dict[str, np.ndarray]:
+    """Random parts of about the given shares, in which no text (compared without case, blanks and marks) is twice."""
+    plain = pa.array([plain_text(text or "") or None for text in table["text"].to_pylist()], pa.string())
+    return group_split(pa.table({"text": plain}), "text", fractions, seed)
+
+
+def time_split(table: pa.Table, column: str, fractions: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Parts in order of time, the first named part earliest; rows of the same instant stay together.
+
+    `column` holds times that sort as text (2017-03-01 10:00:00) or as numbers. Raises `CorpusError` where a time is
+    missing or a part stays empty.
+    """
+    if column not in table.column_names or table[column].null_count:
+        raise CorpusError(column, "does not give a time for every row", "choose a column without gaps")
+    times = np.asarray(table[column].to_pylist())
+    order = np.argsort(times, kind="stable")
+    ends = np.round(np.cumsum(list(fractions.values())) * len(order)).astype(int)
+    parts, start = {}, 0
+    for name, end in zip(fractions, ends, strict=True):
+        while 0 < end < len(order) and times[order[end]] == times[order[end - 1]]:
+            end += 1
+        if end <= start:
+            raise CorpusError(column, f"leaves nothing for {name}", "give other shares")
+        parts[name], start = np.sort(order[start:end]), end
+    return parts
+
+
+def class_split(
+    labels: Sequence[str | None], names: Sequence[str], shares: tuple[float, float, float], seed: int = 42
+) -> dict[str, np.ndarray]:
+    """Rows of `train`, `valid` and `test` by shares of every class, the same on every run.
+
+    Within a class the items are taken in order of their names and shuffled by `seed`: the division by which several
+    picture corpora without an official one are used (UniEmoX's of Emotion6: shares .7, .1, .2 and seed 42). Two cuts,
+    each rounded down: training items first, then validation items from the rest. Rows without a label are in no part.
+    """
+    if abs(sum(shares) - 1) > 1e-6 or min(shares) <= 0:
+        raise CorpusError("shares", f"{shares} are not three positive shares that sum to 1")
+    found: dict[str, list[int]] = {"train": [], "valid": [], "test": []}
+    for label in sorted({v for v in labels if v is not None}):
+        rows = np.array(sorted((i for i, v in enumerate(labels) if v == label), key=lambda i: names[i]))
+        rest, learnt = _cut(rows, shares[0], seed)
+        tested, chosen = _cut(rest, shares[1] / (shares[1] + shares[2]), seed)
+        for part, some in zip(found.values(), (learnt, chosen, tested), strict=True):
+            part += some.tolist()
+    return {part: np.sort(np.array(rows, np.int64)) for part, rows in found.items()}
+
+
+def _cut(rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rest, and a share rounded down, in the order that scikit-learn's `train_test_split` gives them."""
+    order = np.random.RandomState(seed).permutation(len(rows))
+    rest = len(rows) - int(share * len(rows))
+    return rows[order[:rest]], rows[order[rest:]]

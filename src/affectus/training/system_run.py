@@ -5,7 +5,8 @@ Settings of such a recipe, all under `options`:
 `preset` names the constructor to start from), `items` and `validation_items` (synthetic runs), `column` (target column,
 for example `label:ferplus8`), `train` (split to learn from; all rows by default), `validation` and `test` (each a split
 name, or a share of whole groups held out of what is learnt from), `limit` (at most so many training rows, drawn at
-random), `fold` (number of the official fold that is not learnt from), `start` (folder of an earlier stage whose weights
+random), `division` (`shares` of train, validation and test of every class, with a `seed` of its own, in place of these
+three), `fold` (number of the official fold that is not learnt from), `start` (folder of an earlier stage whose weights
 are taken over), `workers` (loader processes).
 
 A run on several corpora learns from the first one, called by `source`, and those of `sources`: name → `corpus`,
@@ -29,7 +30,7 @@ from torch.utils.data import Dataset
 from affectus import corpora
 from affectus.corpora import Corpus
 from affectus.corpora.leaks import pair_hashes
-from affectus.corpora.splits import group_split
+from affectus.corpora.splits import class_split, group_split
 from affectus.errors import ConfigError
 from affectus.systems import registry
 from affectus.systems.base import System, read_config
@@ -42,7 +43,7 @@ from affectus.training.system_task import BatchItems, CorpusItems, SystemTask
 #: Name under which a recipe asks for the system's own synthetic examples instead of a corpus.
 SYNTHETIC = "synthetic"
 _KNOWN = {"stage", "config", "items", "validation_items", "column", "start", "workers"}
-_KNOWN |= {"train", "validation", "test", "limit", "fold", "source", "sources"}
+_KNOWN |= {"train", "validation", "test", "limit", "fold", "division", "source", "sources"}
 
 
 def run_system(recipe: Recipe, roots: dict[str, Path], folder: Path) -> FitResult:
@@ -143,6 +144,11 @@ def split_corpus(corpus: Corpus, options: dict[str, Any], seed: int) -> Split:
     With `fold` the rows of that official fold are the test rows. Shares are of whole groups (subjects, themes,
     dialogues …) where the corpus has them. Training rows whose file has the same content as one held out are dropped.
     """
+    if division := options.get("division"):
+        names, shares = corpus.column("id"), tuple(division["shares"])
+        rows = class_split(corpus.column(options["column"]), names, shares, int(division.get("seed", 42)))
+        learn, held, tested = (corpus.take(rows[part]) for part in ("train", "valid", "test"))
+        return Split(without_copies(without_copies(learn, held), tested), held, tested, "seeded share of every class")
     learn = corpus.split(options["train"]) if options.get("train") else corpus
     test: Corpus | None = None
     if fold := options.get("fold"):

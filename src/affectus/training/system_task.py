@@ -34,7 +34,7 @@ class CorpusItems(Dataset):
         self.targets = system.targets(corpus, column) if column else {}
         known = np.ones(len(corpus), bool)
         for values in self.targets.values():
-            flat = values.reshape(len(corpus), -1)
+            flat = values.reshape(len(corpus), int(np.prod(values.shape[1:])))
             known &= (flat >= 0).all(1) if values.dtype.kind == "i" else ~np.isnan(flat).all(1)
         self.kept = np.flatnonzero(known)
         self._memory: dict[int, dict[str, Any]] = {}

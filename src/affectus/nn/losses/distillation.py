@@ -179,3 +179,19 @@ def _places(size: int) -> np.ndarray:
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def cosine_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """1 − mean cosine of paired vectors (B, D): 0 when they point the same way, 1 when orthogonal (UniEmoX, L2)."""
+    return 1 - functional.cosine_similarity(student.float(), teacher.float(), dim=-1).mean()
+
+
+def profile_distance(student: Tensor, teacher: Tensor, anchors: Tensor) -> Tensor:
+    """1 − mean cosine of the similarity profiles of paired vectors (B, D) to all `anchors` (M, D) (UniEmoX, L1).
+
+    A profile holds the cosines of one vector to every anchor, paired or not. Any positive scale of the similarities
+    leaves it as it is, and so does whatever of the student is orthogonal to all anchors.
+    """
+    units = functional.normalize(anchors.float(), dim=-1)
+    profiles = (functional.normalize(v.float(), dim=-1) @ units.T for v in (student, teacher))
+    return cosine_distance(*profiles)
