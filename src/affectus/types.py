@@ -248,7 +248,9 @@ class Timeline:
     @property
     def files(self) -> list[str]:
         """Names of the analysed files, in order."""
-        return list(dict.fromkeys(self.table["file"].to_pylist()))
+        import pyarrow.compute as pc
+
+        return pc.unique(self.table["file"]).to_pylist()
 
     def filter(self, **where: Any) -> Timeline:
         """Rows whose columns equal the given values (or are among a given list); `start`/`end` take a time range.

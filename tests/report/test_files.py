@@ -87,6 +87,22 @@ def test_json_of_an_empty_timeline_is_valid(tmp_path: Path) -> None:
     assert len(report.read(path)) == 0
 
 
+def test_csv_is_the_same_in_pieces(conversation: Timeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = report.save(conversation, tmp_path / "whole.csv").read_bytes()
+    monkeypatch.setattr(report.tables, "_BATCH", 7)
+    assert report.save(conversation, tmp_path / "pieces.csv").read_bytes() == whole
+    with (tmp_path / "pieces.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["row"] for row in rows] == [str(row["row"]) for row in conversation.to_rows()]
+    assert [row["refs"] for row in rows] == [" ".join(map(str, row["refs"])) for row in conversation.to_rows()]
+    assert len(rows) > 7
+
+
+def test_files_are_named_once_in_order_of_their_rows() -> None:
+    rows = [{"file": name} for name in ("b.mp4", "a.mp4", "b.mp4", "a.mp4", "c.mp4")]
+    assert Timeline.from_rows(rows, {}).files == ["b.mp4", "a.mp4", "c.mp4"]
+
+
 @pytest.mark.parametrize("name", ["ä ö<>&'\"#%?.json", "-rf.json", "名前 🙂.parquet", "a" * 240 + ".json", " .csv"])
 def test_odd_file_names(conversation: Timeline, tmp_path: Path, name: str) -> None:
     small = conversation.filter(space="transcript")

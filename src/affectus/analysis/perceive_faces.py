@@ -105,7 +105,7 @@ class FacePass:
     """Takes frames in order of time, writes rows of scores and gathers windows.
 
     `every` is the number of frames from one detection to the next. Memory is bounded by the batch and the faces in
-    sight, plus some hundred bytes for each window of each face.
+    sight, plus a few kilobytes for each window of each face.
     """
 
     def __init__(
@@ -128,6 +128,7 @@ class FacePass:
         self._open: dict[int, int] = {}
         self._last_crop: dict[int, np.ndarray] = {}
         self._looks: dict[int, tuple[float, str]] = {}
+        self._in_sight: dict[int, float] = {}
         self._since = 0
         self._looked = 0
         self.evidence = FaceEvidence({}, {})
@@ -140,7 +141,9 @@ class FacePass:
         self._since = 1 if detect else self._since + 1
         self._looked += detect
         self.evidence.frames += 1
-        found = [(track, face) for track, face in self._tracker.update(frame, faces) if _usable(face)]
+        tracked = self._tracker.update(frame, faces)
+        self._forget([track for track, _ in tracked], frame.time)
+        found = [(track, face) for track, face in tracked if _usable(face)]
         if not found:
             return
         for track, _ in found:
@@ -157,7 +160,6 @@ class FacePass:
             )
             if self._detections[track] >= CONFIRMED:
                 self._queue += self._waiting.pop(track)
-        self._forget({track for track, _ in found}, frame.time)
         while len(self._queue) >= BATCH:
             self._score(self._queue[:BATCH])
             del self._queue[:BATCH]
@@ -180,13 +182,20 @@ class FacePass:
         self.evidence.thumbnails = {track: self._looks[track][1] for track in kept}
         return self.evidence
 
-    def _forget(self, seen: set[int], time: float) -> None:
-        """Drop unconfirmed tracks that are long out of sight."""
-        for track in list(self._waiting):
-            if track not in seen and time - self._waiting[track][-1].time > 2 * self._tracker.patience:
-                del self._waiting[track]
+    def _forget(self, seen: list[int], time: float) -> None:
+        """Let go of tracks that are long out of sight: they end, and those that were never confirmed do not count."""
+        self._in_sight |= dict.fromkeys(seen, time)
+        unscored = {face.track for face in self._queue}
+        for track, last in list(self._in_sight.items()):
+            if time - last <= 2 * self._tracker.patience or track in unscored:
+                continue
+            for kept in (self._in_sight, self._detections, self._last_crop):
+                kept.pop(track, None)  # type: ignore[attr-defined]
+            if self._waiting.pop(track, None):
                 self._looks.pop(track, None)
                 self.evidence.dropped += 1
+            if (number := self._open.pop(track, None)) is not None:
+                self._close(track, number)
 
     def _thumbnail(self, track: int, frame: Frame, face: Face, quality: float) -> None:
         """Keep the best picture of a person so far."""

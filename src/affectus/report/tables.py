@@ -56,26 +56,32 @@ def write_parquet(timeline: Timeline, path: Path) -> None:
 
     table = timeline.table.replace_schema_metadata({META_KEY: meta_text(timeline).encode("utf-8", "replace")})
     with atomic(path) as file:
-        pq.write_table(table, file, compression="zstd")
+        pq.write_table(table, file, compression="zstd", row_group_size=1 << 16)
 
 
 def write_csv(timeline: Timeline, path: Path) -> None:
     """CSV in UTF-8 with a header; unknown numbers are empty fields, `refs` are row numbers separated by blanks."""
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.csv as csv
 
-    table = timeline.table
-    for name in _FLOATS:
-        column = table[name]
-        known = pc.fill_null(pc.is_finite(column), False)
-        table = table.set_column(
-            table.schema.get_field_index(name), name, pc.if_else(known, column, pa.scalar(None, pa.float64()))
-        )
-    texts = [" ".join(map(str, refs or ())) for refs in table["refs"].to_pylist()]
-    table = table.set_column(table.schema.get_field_index("refs"), "refs", pa.array(texts, pa.string()))
-    with atomic(path) as file:
-        csv.write_csv(table, file)
+    schema = timeline_schema()
+    place = schema.get_field_index("refs")
+    schema = schema.set(place, pa.field("refs", pa.string()))
+    with atomic(path) as file, csv.CSVWriter(file, schema) as writer:
+        for batch in timeline.table.to_batches(max_chunksize=_BATCH):
+            writer.write_batch(pa.record_batch([_csv_column(batch, name) for name in schema.names], schema=schema))
+
+
+def _csv_column(batch: pyarrow.RecordBatch, name: str) -> pyarrow.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = batch.column(name)
+    if name in _FLOATS:
+        return pc.if_else(pc.fill_null(pc.is_finite(column), False), column, pa.scalar(None, pa.float64()))
+    if name == "refs":
+        return pa.array([" ".join(map(str, refs or ())) for refs in column.to_pylist()], pa.string())
+    return column
 
 
 def json_chunks(timeline: Timeline) -> Iterator[str]:

@@ -133,7 +133,7 @@ class Columns:
             numbers[name] = values
         codes, names = {}, {}
         for name in _STRINGS:
-            encoded = pc.fill_null(table[name], "").combine_chunks().dictionary_encode()
+            encoded = pc.fill_null(table[name].dictionary_encode().combine_chunks(), "")
             codes[name] = encoded.indices.to_numpy(zero_copy_only=False)
             names[name] = tuple(encoded.dictionary.to_pylist())
         return cls(numbers, codes, names, table)
