@@ -187,3 +187,97 @@ def _fake_scene(folder: Path) -> None:
     _save(folder, nodes, inputs, output, weights)
     _card(folder, modality="scene", perspective="evoked", space="va", labels=["valence", "arousal"],
           dimensions=["valence", "arousal"], inputs={"sizes": [32, 40]}, calibration={"interval_factor": 1.96})  # fmt: skip
+
+
+class OpenAiClip:
+    """CLIP computed apart from the package, from weights in OpenAI's key layout, through torch's attention."""
+
+    def state(self, sizes: Any, seed: int = 0) -> dict[str, Any]:
+        """Random weights by the names and shapes of OpenAI's archives."""
+        import torch
+
+        random = torch.Generator().manual_seed(seed)
+
+        def new(*shape: int) -> Any:
+            return torch.randn(shape, generator=random) * 0.1
+
+        def norm(name: str, width: int) -> dict[str, Any]:
+            return {f"{name}.weight": 1 + new(width), f"{name}.bias": new(width)}
+
+        def blocks(prefix: str, width: int, layers: int) -> dict[str, Any]:
+            found: dict[str, Any] = {}
+            for i in range(layers):
+                at = f"{prefix}transformer.resblocks.{i}."
+                found |= norm(at + "ln_1", width) | norm(at + "ln_2", width)
+                for name, rows, columns in (("attn.in_proj_", 3, 1), ("attn.out_proj.", 1, 1), ("mlp.c_fc.", 4, 1),
+                                            ("mlp.c_proj.", 1, 4)):  # fmt: skip
+                    found |= {
+                        f"{at}{name}weight": new(rows * width, columns * width),
+                        f"{at}{name}bias": new(rows * width),
+                    }
+            return found
+
+        found = {
+            "visual.class_embedding": new(sizes.width),
+            "visual.positional_embedding": new((sizes.image // sizes.patch) ** 2 + 1, sizes.width),
+            "visual.conv1.weight": new(sizes.width, 3, sizes.patch, sizes.patch),
+            "visual.proj": new(sizes.width, sizes.projection),
+            "token_embedding.weight": new(sizes.vocabulary, sizes.text_width),
+            "positional_embedding": new(sizes.context, sizes.text_width),
+            "text_projection": new(sizes.text_width, sizes.projection),
+            "logit_scale": torch.tensor(4.6),
+        }
+        found |= norm("visual.ln_pre", sizes.width) | norm("visual.ln_post", sizes.width)
+        found |= norm("ln_final", sizes.text_width)
+        return found | blocks("visual.", sizes.width, sizes.layers) | blocks("", sizes.text_width, sizes.text_layers)
+
+    def image(self, pixels: Any, state: dict[str, Any], patch: int, heads: int) -> Any:
+        """Image features (B, projection)."""
+        import torch
+        from torch.nn import functional
+
+        x = functional.conv2d(pixels, state["visual.conv1.weight"], stride=patch).flatten(2).mT
+        x = (
+            torch.cat([state["visual.class_embedding"].expand(len(x), 1, -1), x], 1)
+            + state["visual.positional_embedding"]
+        )
+        x = functional.layer_norm(x, x.shape[-1:], state["visual.ln_pre.weight"], state["visual.ln_pre.bias"])
+        x = self._blocks(x, state, "visual.", heads)[:, 0]
+        x = functional.layer_norm(x, x.shape[-1:], state["visual.ln_post.weight"], state["visual.ln_post.bias"])
+        return x @ state["visual.proj"]
+
+    def text(self, embeddings: Any, read_out: Any, state: dict[str, Any], heads: int) -> Any:
+        """Text features (B, projection) of token embeddings (B, length, width)."""
+        import torch
+        from torch.nn import functional
+
+        length = embeddings.shape[1]
+        mask = torch.full((length, length), float("-inf")).triu(1)
+        x = self._blocks(embeddings + state["positional_embedding"][:length], state, "", heads, mask)
+        x = functional.layer_norm(x, x.shape[-1:], state["ln_final.weight"], state["ln_final.bias"])
+        return x[range(len(x)), read_out] @ state["text_projection"]
+
+    def _blocks(self, x: Any, state: dict[str, Any], prefix: str, heads: int, mask: Any = None) -> Any:
+        import torch
+        from torch import nn
+        from torch.nn import functional
+
+        width, index = x.shape[-1], 0
+        while f"{prefix}transformer.resblocks.{index}.ln_1.weight" in state:
+            at = f"{prefix}transformer.resblocks.{index}."
+            own = {k.removeprefix(at): v for k, v in state.items() if k.startswith(at)}
+            attention = nn.MultiheadAttention(width, heads, batch_first=True).eval()
+            attention.load_state_dict({k.removeprefix("attn."): v for k, v in own.items() if k.startswith("attn.")})
+            y = functional.layer_norm(x, (width,), own["ln_1.weight"], own["ln_1.bias"])
+            x = x + attention(y, y, y, attn_mask=mask, need_weights=False)[0]
+            y = functional.layer_norm(x, (width,), own["ln_2.weight"], own["ln_2.bias"])
+            y = functional.linear(y, own["mlp.c_fc.weight"], own["mlp.c_fc.bias"])
+            x = x + functional.linear(y * torch.sigmoid(1.702 * y), own["mlp.c_proj.weight"], own["mlp.c_proj.bias"])
+            index += 1
+        return x
+
+
+@pytest.fixture(scope="session")
+def openai_clip() -> OpenAiClip:
+    """An independent CLIP to compare with."""
+    return OpenAiClip()

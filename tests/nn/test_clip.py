@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from affectus import assets
@@ -29,80 +30,6 @@ from affectus.nn.clip_tokens import END, START, ClipTokenizer, byte_characters
 TINY = ClipSizes.tiny()
 
 
-def openai_state(sizes: ClipSizes = TINY, seed: int = 0) -> dict[str, Tensor]:
-    """Random weights by the names and shapes of OpenAI's archives."""
-    random = torch.Generator().manual_seed(seed)
-
-    def new(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=random) * 0.1
-
-    def norm(name: str, width: int) -> dict[str, Tensor]:
-        return {f"{name}.weight": 1 + new(width), f"{name}.bias": new(width)}
-
-    def blocks(prefix: str, width: int, layers: int) -> dict[str, Tensor]:
-        state: dict[str, Tensor] = {}
-        for i in range(layers):
-            at = f"{prefix}transformer.resblocks.{i}."
-            state |= norm(at + "ln_1", width) | norm(at + "ln_2", width)
-            state |= {at + "attn.in_proj_weight": new(3 * width, width), at + "attn.in_proj_bias": new(3 * width)}
-            state |= {at + "attn.out_proj.weight": new(width, width), at + "attn.out_proj.bias": new(width)}
-            state |= {at + "mlp.c_fc.weight": new(4 * width, width), at + "mlp.c_fc.bias": new(4 * width)}
-            state |= {at + "mlp.c_proj.weight": new(width, 4 * width), at + "mlp.c_proj.bias": new(width)}
-        return state
-
-    places = (sizes.image // sizes.patch) ** 2 + 1
-    state = {
-        "visual.class_embedding": new(sizes.width),
-        "visual.positional_embedding": new(places, sizes.width),
-        "visual.conv1.weight": new(sizes.width, 3, sizes.patch, sizes.patch),
-        "visual.proj": new(sizes.width, sizes.projection),
-        "token_embedding.weight": new(sizes.vocabulary, sizes.text_width),
-        "positional_embedding": new(sizes.context, sizes.text_width),
-        "text_projection": new(sizes.text_width, sizes.projection),
-        "logit_scale": torch.tensor(4.6),
-    }
-    state |= (
-        norm("visual.ln_pre", sizes.width) | norm("visual.ln_post", sizes.width) | norm("ln_final", sizes.text_width)
-    )
-    return state | blocks("visual.", sizes.width, sizes.layers) | blocks("", sizes.text_width, sizes.text_layers)
-
-
-def run_blocks(x: Tensor, state: dict[str, Tensor], prefix: str, heads: int, mask: Tensor | None = None) -> Tensor:
-    """Pre-norm residual blocks with QuickGELU, through torch's own multi-head attention; x is (B, length, width)."""
-    width, index = x.shape[-1], 0
-    while f"{prefix}transformer.resblocks.{index}.ln_1.weight" in state:
-        own = {k.removeprefix(at): v for k, v in state.items()
-               if k.startswith(at := f"{prefix}transformer.resblocks.{index}.")}  # fmt: skip
-        attention = nn.MultiheadAttention(width, heads, batch_first=True).eval()
-        attention.load_state_dict({k.removeprefix("attn."): v for k, v in own.items() if k.startswith("attn.")})
-        y = functional.layer_norm(x, (width,), own["ln_1.weight"], own["ln_1.bias"])
-        x = x + attention(y, y, y, attn_mask=mask, need_weights=False)[0]
-        y = functional.layer_norm(x, (width,), own["ln_2.weight"], own["ln_2.bias"])
-        y = functional.linear(y, own["mlp.c_fc.weight"], own["mlp.c_fc.bias"])
-        x = x + functional.linear(y * torch.sigmoid(1.702 * y), own["mlp.c_proj.weight"], own["mlp.c_proj.bias"])
-        index += 1
-    return x
-
-
-def reference_image(pixels: Tensor, state: dict[str, Tensor], patch: int, heads: int) -> Tensor:
-    x = functional.conv2d(pixels, state["visual.conv1.weight"], stride=patch).flatten(2).mT
-    cls = state["visual.class_embedding"].expand(len(x), 1, -1)
-    x = torch.cat([cls, x], 1) + state["visual.positional_embedding"]
-    width = (x.shape[-1],)
-    x = functional.layer_norm(x, width, state["visual.ln_pre.weight"], state["visual.ln_pre.bias"])
-    x = run_blocks(x, state, "visual.", heads)[:, 0]
-    x = functional.layer_norm(x, width, state["visual.ln_post.weight"], state["visual.ln_post.bias"])
-    return x @ state["visual.proj"]
-
-
-def reference_text(embeddings: Tensor, read_out: Tensor, state: dict[str, Tensor], heads: int) -> Tensor:
-    length = embeddings.shape[1]
-    mask = torch.full((length, length), float("-inf")).triu(1)
-    x = run_blocks(embeddings + state["positional_embedding"][:length], state, "", heads, mask)
-    x = functional.layer_norm(x, x.shape[-1:], state["ln_final.weight"], state["ln_final.bias"])
-    return x[range(len(x)), read_out] @ state["text_projection"]
-
-
 def tiny_clip(state: dict[str, Tensor]) -> Clip:
     model = Clip(TINY).eval()
     load_exactly(model, published_names(state), "test")
@@ -110,21 +37,21 @@ def tiny_clip(state: dict[str, Tensor]) -> Clip:
 
 
 @pytest.fixture(scope="module")
-def state() -> dict[str, Tensor]:
-    return openai_state()
+def state(openai_clip: Any) -> dict[str, Tensor]:
+    return openai_clip.state(TINY)
 
 
-def test_image_tower_equals_an_independent_computation(state: dict[str, Tensor]) -> None:
+def test_image_tower_equals_an_independent_computation(state: dict[str, Tensor], openai_clip: Any) -> None:
     pixels = torch.randn(3, 3, TINY.image, TINY.image, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        wanted = reference_image(pixels, state, TINY.patch, TINY.heads)
+        wanted = openai_clip.image(pixels, state, TINY.patch, TINY.heads)
         torch.testing.assert_close(tiny_clip(state).vision(pixels), wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_text_tower_equals_an_independent_computation(state: dict[str, Tensor]) -> None:
+def test_text_tower_equals_an_independent_computation(state: dict[str, Tensor], openai_clip: Any) -> None:
     ids = ClipTokenizer.of_bytes()(["a cat", "some dog"], 20)
     with torch.no_grad():
-        wanted = reference_text(state["token_embedding.weight"][ids], ids.argmax(-1), state, TINY.text_heads)
+        wanted = openai_clip.text(state["token_embedding.weight"][ids], ids.argmax(-1), state, TINY.text_heads)
         torch.testing.assert_close(tiny_clip(state).text(ids), wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -168,10 +95,10 @@ def test_transformers_layout_loads_too() -> None:
         torch.testing.assert_close(ours(pixels, ids), wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_sizes_are_read_from_the_weights() -> None:
+def test_sizes_are_read_from_the_weights(openai_clip: Any) -> None:
     sizes = ClipSizes(image=64, patch=16, width=64, layers=3, heads=1, text_width=128, text_layers=1, text_heads=2,
                       context=20, vocabulary=514, projection=40)  # fmt: skip
-    assert published_sizes(published_names(openai_state(sizes))) == sizes
+    assert published_sizes(published_names(openai_clip.state(sizes))) == sizes
 
 
 def test_towers_stored_on_their_own(state: dict[str, Tensor]) -> None:

@@ -95,6 +95,30 @@ class ImageInput(InputSpec):
 
 
 @dataclass(frozen=True)
+class SqueezedInput(InputSpec):
+    """A picture squeezed to one size as Pillow does it: RGB uint8 (H, W, 3) → (3, height, width)."""
+
+    height: int = 512
+    width: int = 384
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] = CLIP_STATISTICS
+
+    @property
+    def source(self) -> str:
+        """ "image"."""
+        return "image"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(3, height, width)."""
+        return (3, self.height, self.width)
+
+    def __call__(self, raw: np.ndarray) -> np.ndarray:
+        if raw.ndim != 3 or raw.shape[2] != 3 or not raw.size:
+            raise MediaError("image", f"has shape {raw.shape}; RGB (height, width, 3) is needed")
+        return standardise(resized(raw, (self.width, self.height), "pillow-bilinear"), self.statistics)
+
+
+@dataclass(frozen=True)
 class TextureInput(InputSpec):
     """Local binary patterns of a picture: RGB uint8 → (1, size, size) in [0, 1], coded at the size of the input."""
 

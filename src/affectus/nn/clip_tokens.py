@@ -16,11 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from affectus import assets
 from affectus.errors import ConfigError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 #: Merges of OpenAI's file that its vocabulary of 49408 tokens uses.
 _OPENAI_MERGES = 49152 - 256 - 2
+#: Tokens of `ClipTokenizer.of_bytes`: each byte, each byte that ends a word, start and end.
+BYTES = 514
 _WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
@@ -87,6 +90,22 @@ class ClipTokenizer:
             ids = [*ids[: length - 1], self.end] if len(ids) > length else ids
             row[: len(ids)] = torch.tensor(ids)
         return rows
+
+
+def clip_tokenizer(source: str, vocabulary: int) -> ClipTokenizer:
+    """The tokenizer of a text tower with that many tokens: from the file or folder `source`, or else CLIP's own
+    vocabulary (an asset), or bytes for a tower of 514 tokens. Raises ConfigError when it does not belong to the tower.
+    """
+    if source:
+        found = ClipTokenizer.from_file(source)
+    elif vocabulary == BYTES:
+        found = ClipTokenizer.of_bytes()
+    else:
+        found = ClipTokenizer.from_file(assets.resolve("clip-vocabulary"))
+    if found.vocabulary != vocabulary:
+        raise ConfigError(source or "tokenizer", f"has {found.vocabulary} tokens, the text tower {vocabulary}",
+                          "give the tokenizer of the tower")  # fmt: skip
+    return found
 
 
 def byte_characters() -> list[str]:

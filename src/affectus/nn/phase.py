@@ -17,7 +17,8 @@ class Phase:
     `layer_decay` < 1 lowers the rate by that factor per depth as told by the task's `depth(name)`.
     `ema` > 0 keeps an exponential moving average of the weights, which is then what is validated and kept.
     `optimizer` "sgd" takes `momentum` in place of `betas`. `schedule`: after the warm-up (a share of the steps) half a
-    "cosine" down to `final_lr` of the peak, "constant", or "steps" (times `decay` every `decay_every` epochs).
+    "cosine" down to `final_lr` of the peak, "constant", or "steps" (times `decay` every `decay_every` epochs, or
+    at the epochs `milestones` where there are any).
     `patience` > 0 ends the phase after that many epochs without a better validation score.
     """
 
@@ -41,6 +42,7 @@ class Phase:
     schedule: Literal["cosine", "constant", "steps"] = "cosine"
     decay: float = 0.1
     decay_every: int = 10
+    milestones: tuple[int, ...] = ()
     patience: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
