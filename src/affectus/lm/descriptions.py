@@ -106,9 +106,10 @@ def check_answer(
         return Checked(error="the description is empty")
     kept = tuple(emotion for emotion in emotions if hide(emotion, words) == emotion)
     cues = {name: hide(str(fields[name]), words) for name in _TEXTS[:3]}
-    numbers = [float(fields[name]) for name in _RANGES]
+    numbers = {name: float(fields[name]) for name in _RANGES}
     digest = load_prompt(PROMPT).digest
-    return Checked(AffectDescription(clip, text, kept, *numbers, cues, tuple(channels), model, digest, answer))
+    return Checked(AffectDescription(id=clip, description=text, emotions=kept, **numbers, cues=cues,
+                                     channels=tuple(channels), model=model, prompt=digest, answer=answer))  # fmt: skip
 
 
 def label_words(hidden: Sequence[str] | str) -> tuple[str, ...]:

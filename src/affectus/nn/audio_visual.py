@@ -182,7 +182,7 @@ class SharedBlock(vit.Block):
         super().__init__(width, heads, drop_path=drop_path)
         self.norm1_audio, self.norm2_audio = (nn.LayerNorm(width, eps=1e-6) if per_modality else None for _ in range(2))
 
-    def joined(self, x: Tensor, video: int) -> Tensor:
+    def forward(self, x: Tensor, video: int) -> Tensor:  # type: ignore[override]
         """(B, N, width) → same; the first `video` tokens are those of the video."""
         x = x + self.drop_path(self.attn(by_modality(x, video, self.norm1, self.norm1_audio)))
         return x + self.drop_path(self.mlp(by_modality(x, video, self.norm2, self.norm2_audio)))
@@ -223,7 +223,7 @@ class UnifiedEncoder(nn.Module):
                 tokens.append(embed(parts[kind], seen) + positions(seen) + self.modality[row])
         x, video = torch.cat(tokens, 1), tokens[0].shape[1] if "video" in parts else 0
         for block in self.blocks:
-            x = block.joined(x, video)
+            x = block(x, video)
         x = by_modality(x, video, self.norm, self.norm_audio)
         split = {"video": x[:, :video], "audio": x[:, video:]}
         return {kind: split[kind] for kind in KINDS if kind in parts}

@@ -12,9 +12,8 @@ Fine-tuning drops the decoders and pools every layer of both encoders and both f
 With `modalities=("audio",)` or `("video",)` one branch stands alone: no fusion, no contrast, and the layer-mixed vector
 of that branch is the feature.
 
-Deviations: sound and pictures are cut from the middle of a clip (published: a random window when training, two windows
-averaged when testing); rotation, light, blur, noise and erasing of whole batches stand in for RandAugment and random
-resized crops; loudness changes only in training (published: in testing too).
+Deviations: sound and pictures are cut from the middle of a clip (published: a random window in training, two averaged in
+testing); whole-batch changes of place, light and sharpness stand in for RandAugment; loudness changes in training only.
 """
 
 from __future__ import annotations
@@ -147,12 +146,15 @@ class Config(TalkingClip):
                    drop_path=0.0)  # fmt: skip
 
 
+_Config = Config  # the classes below have an attribute of that name
+
+
 class _HiCMAE(System):
     """What both stages share: inputs and examples."""
 
     card = CARD
     Config = Config
-    config: Config
+    config: _Config
 
     def inputs(self) -> dict[str, InputSpec]:
         return self.config.inputs()
@@ -187,7 +189,7 @@ class HiCMAEPretraining(_HiCMAE):
     overfit = (80, 3e-3, 0.92)  # random masks: hidden noise of the pictures cannot be learnt by heart
     bulky: ClassVar[tuple[str, ...]] = ("video_rebuilt", "audio_rebuilt", "video_hidden", "audio_hidden")
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: _Config) -> None:
         super().__init__(config)
         c = config
         for kind in c.modalities:
@@ -256,7 +258,7 @@ class HiCMAEPretraining(_HiCMAE):
                       options={"crop": True, "gain": True})]  # fmt: skip
 
     @classmethod
-    def from_published(cls, state: Mapping[str, Any], config: Config | None = None) -> Self:
+    def from_published(cls, state: Mapping[str, Any], config: _Config | None = None) -> Self:
         """The public pre-training checkpoint, whole or its `model`; sizes are read off it without a config."""
         found = unwrap(state)
         system = cls(config or _sizes(found))
@@ -270,7 +272,7 @@ class HiCMAE(_HiCMAE):
     stage = "finetune"
     overfit = (60, 3e-3, 0.5)
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: _Config) -> None:
         super().__init__(config)
         c = config
         for kind in c.modalities:
@@ -324,11 +326,12 @@ class HiCMAE(_HiCMAE):
     def losses(self, batch: Batch, outputs: Outputs, options: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         """Cross-entropy towards labels (soft ones after mixing; `smoothing` as told), or a regression loss: `loss` is
         mse (default), l1, smooth_l1, ccc or pcc."""
-        options = options or {}
         if "logits" in outputs:
-            target, smoothing = batch.get("soft", batch["label"]), float(options.get("smoothing", 0.0))
+            target = batch["soft"] if "soft" in batch else batch["label"]
+            smoothing = float((options or {}).get("smoothing", 0.0))
             return {"class": functional.cross_entropy(outputs["logits"].float(), target, label_smoothing=smoothing)}
-        return {"values": regression_loss(outputs["values"], batch["values"], options.get("loss", "mse"))}
+        kind = (options or {}).get("loss", "mse")
+        return {"values": regression_loss(outputs["values"], batch["values"], kind)}
 
     def depth(self, name: str) -> int:
         """Head, norms and layer weights 0, fusion blocks next, patch embeddings last, as in the public code."""
@@ -348,16 +351,16 @@ class HiCMAE(_HiCMAE):
                       final_lr=1e-3, layer_decay=0.75, clip=0.0, options=options)]  # fmt: skip
 
     @classmethod
-    def from_published(cls, state: Mapping[str, Any], config: Config | None = None) -> Self:
+    def from_published(cls, state: Mapping[str, Any], config: _Config | None = None) -> Self:
         """A public fine-tuned checkpoint; or the pre-training one, whose decoders are then left out and whose head,
-        layer weights and last norm start fresh. A one-branch config takes its branch of a two-branch checkpoint."""
+        layer weights and last norm start fresh; a one-branch config then takes its branch of both."""
         found = unwrap(state)
         system = cls(config or _sizes(found))
         if any(key.startswith("decoder") for key in found):
             unused = ("decoder", "encoder_to_decoder", "mask_token")
             found = {key: value for key, value in found.items() if not key.startswith(unused)}
-            fresh = ("fc_norm", "head", "video_layer_weights", "audio_layer_weights")
-            own = {k: v for k, v in system.state_dict().items() if k.split(".")[0] in fresh}
+            fresh = ("fc_norm.", "head.", "video_layer_weights", "audio_layer_weights")
+            own = {key: value for key, value in system.state_dict().items() if key.startswith(fresh)}
             if len(system.config.modalities) == 1:
                 branch = f"encoder{ENDS[system.config.modalities[0]]}."
                 found = {key: value for key, value in found.items() if key.startswith(branch)}
@@ -392,8 +395,5 @@ def _sizes(state: Mapping[str, Tensor]) -> Config:
     if len(head) == 3:
         return replace(config, dimensions=CARD.dimensions)
     if len(head) not in _HEADS:
-        raise ConfigError(
-            "HiCMAE checkpoint", f"has {len(head)} outputs of unknown meaning", "give a config with labels"
-        )
-    space = _HEADS[len(head)]
-    return replace(config, space=space, labels=tuple(label_spaces.space(space).labels))
+        raise ConfigError("HiCMAE checkpoint", f"has {len(head)} outputs of unknown meaning", "give a config")
+    return replace(config, space=_HEADS[len(head)], labels=tuple(label_spaces.space(_HEADS[len(head)]).labels))

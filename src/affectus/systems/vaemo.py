@@ -129,12 +129,15 @@ class Config(TalkingClip):
                    text="ngrams:1,width=16,buckets=1024,length=32,unit=word", hide_modality=0.0)  # fmt: skip
 
 
+_Config = Config  # the classes below have an attribute of that name
+
+
 class _VAEmo(System):
     """What the stages share: inputs, examples, depth of parameters."""
 
     card = CARD
     Config = Config
-    config: Config
+    config: _Config
     encoder: UnifiedEncoder
 
     def inputs(self) -> dict[str, InputSpec]:
@@ -186,7 +189,7 @@ class VAEmoPretraining(_VAEmo):
     overfit = (80, 3e-3, 0.95)  # masks are drawn anew and the pictures are noisy: little can be learnt by heart
     bulky: ClassVar[tuple[str, ...]] = ("video_rebuilt", "audio_rebuilt", "video_hidden", "audio_hidden")
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: _Config) -> None:
         super().__init__(config)
         c = config
         self.encoder = UnifiedEncoder(c, c.width, c.heads, c.depth, per_modality=c.norm_per_modality)
@@ -198,8 +201,8 @@ class VAEmoPretraining(_VAEmo):
             self.add_module("encoder_to_decoder" + end, nn.Linear(c.width, c.decoder_width, bias=False))
             self.register_parameter("mask_token" + end, nn.Parameter(torch.zeros(1, 1, c.decoder_width)))
         vit.initialise(self)
-        for token in (self.mask_token, self.mask_token_audio):
-            nn.init.trunc_normal_(token, std=0.02)
+        for end in ENDS.values():
+            nn.init.trunc_normal_(self.get_parameter("mask_token" + end), std=0.02)
 
     def forward(self, batch: Batch) -> Outputs:
         """`…_rebuilt` (B, hidden, values), `…_hidden` (B, hidden), and `video_mean`, `audio_mean` (B, width), the v
@@ -265,7 +268,7 @@ class VAEmoAlignment(VAEmoPretraining):
     stage = "align"
     overfit = (60, 3e-3, 0.6)
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: _Config) -> None:
         super().__init__(config)
         c = config
         self.text = SentenceEncoder(c.text, length=c.text_length).requires_grad_(False)
@@ -352,7 +355,7 @@ class VAEmo(_VAEmo):
 
     stage = "finetune"
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: _Config) -> None:
         super().__init__(config)
         c = config
         self.encoder = UnifiedEncoder(c, c.width, c.heads, c.depth, c.drop_path, c.norm_per_modality)
@@ -381,7 +384,8 @@ class VAEmo(_VAEmo):
 
     def losses(self, batch: Batch, outputs: Outputs, options: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         """Cross-entropy towards labels, soft ones after mixing; `smoothing` as told."""
-        target, smoothing = batch.get("soft", batch["label"]), float((options or {}).get("smoothing", 0.0))
+        target = batch["soft"] if "soft" in batch else batch["label"]
+        smoothing = float((options or {}).get("smoothing", 0.0))
         return {"class": functional.cross_entropy(outputs["logits"].float(), target, label_smoothing=smoothing)}
 
     def phases(self) -> list[Phase]:

@@ -32,5 +32,5 @@ def _correlation_loss(outputs: Tensor, ratings: Tensor) -> Tensor:
     whole = ~ratings.isnan().any(1)
     if int(whole.sum()) < 2:
         return outputs.sum() * 0
-    centred = [values[whole] - values[whole].mean(0) for values in (outputs, ratings)]
-    return 1 - functional.cosine_similarity(*centred, dim=0).mean()
+    x, y = (values[whole] - values[whole].mean(0) for values in (outputs, ratings))
+    return 1 - functional.cosine_similarity(x, y, dim=0).mean()
