@@ -198,6 +198,7 @@ def test_only_the_pair_learns_what_neither_modality_shows() -> None:
 
 @pytest.mark.sheet("6. second task: a cue of shallow layers")
 @pytest.mark.learning
+@pytest.mark.slow
 def test_mixed_layers_read_a_shallow_cue_that_the_last_layer_lost() -> None:
     """Frozen random encoders whose blocks blur the tokens: only the first layers still show the weak cue."""
 

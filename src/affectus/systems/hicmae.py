@@ -12,7 +12,7 @@ Fine-tuning drops the decoders and pools every layer of both encoders and both f
 With `modalities=("audio",)` or `("video",)` one branch stands alone: no fusion, no contrast, and the layer-mixed vector
 of that branch is the feature.
 
-Deviations: sound and pictures are cut from the middle of a clip (published: a random window in training, two averaged in
+Deviations: sound and pictures come from the middle of a clip (published: a random window in training, two averaged in
 testing); whole-batch changes of place, light and sharpness stand in for RandAugment; loudness changes in training only.
 """
 
