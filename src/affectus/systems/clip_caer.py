@@ -24,7 +24,7 @@ a recipe can change it. Deviations:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
@@ -35,7 +35,7 @@ from torch.nn import functional
 
 from affectus.corpora import Corpus
 from affectus.corpora.frame_folders import FrameFolders
-from affectus.corpora.synthetic import face_image
+from affectus.corpora.synthetic_pictures import student_clip
 from affectus.errors import ConfigError, ModelError
 from affectus.features.inputs import CLIP_STATISTICS, NONE, InputSpec
 from affectus.features.segments import SegmentInput, segment_draws, segment_middles
@@ -243,10 +243,14 @@ class ClipCaer(System):
         return BoxedClips(self, corpus, column)
 
     def example(self, count: int, seed: int = 0) -> Batch:
-        """Clips of all classes in turn: the first three differ in the face only, the others in the scene only."""
-        random = np.random.default_rng(seed)
+        """Clips of all classes in turn: faces tell the first three from each other and from the rest, a lit screen in
+        the scene tells the fifth from the fourth."""
+        random, config = np.random.default_rng(seed), self.config
         labels = [i % len(self.labels()) for i in range(count)]
-        clips = [_drawn_clip(label, random, self.config.clip.image, self.config.frames) for label in labels]
+        moods = [("neutral", "happiness", "surprise", "sadness", "sadness")[min(label, 4)] for label in labels]
+        lit = [label == 4 or (label < 3 and random.random() < 0.5) for label in labels]
+        clips = [student_clip(mood, screen, random, config.clip.image, config.frames)
+                 for mood, screen in zip(moods, lit, strict=True)]  # fmt: skip
         batch: Batch = {key: torch.from_numpy(np.stack([spec(clip[spec.source]) for clip in clips]))
                         for key, spec in self.inputs().items()}  # fmt: skip
         return {**batch, "label": torch.tensor(labels)}
@@ -389,21 +393,6 @@ def _published_config(named: Mapping[str, Tensor]) -> _Config:
     depth = sum(k.startswith("temporal.face.layers.") and k.endswith("qkv.weight") for k in named)
     return Config(clip=sizes, frames=frames, contexts=context.shape[-2], specific=context.ndim == 3, depth=depth,
                   head_width=qkv // 24, hidden=hidden)  # fmt: skip
-
-
-def _drawn_clip(label: int, random: np.random.Generator, size: int, frames: int) -> dict[str, Sequence[np.ndarray]]:
-    """Faces tell labels 0, 1, 2 apart from each other and from the rest; a lit screen in the scene tells 4 from 3."""
-    emotion = ("neutral", "happiness", "surprise", "sadness", "sadness")[min(label, 4)]
-    screen = label == 4 or (label < 3 and random.random() < 0.5)
-    room = np.full((size, size * 4 // 3, 3), random.integers(60, 160), np.uint8)
-    scenes = []
-    for _ in range(frames):
-        scene = np.clip(room + random.normal(0, 6, room.shape), 0, 255).astype(np.uint8)
-        scene[size // 2 :, : size // 2] = random.integers(20, 60)
-        if screen:
-            scene[size // 5 : size // 2, -size // 2 : -size // 8] = (230, 240, 255)
-        scenes.append(scene)
-    return {"faces": [face_image(emotion, random, size) for _ in range(frames)], "frames": scenes}
 
 
 STAGES: dict[str, type[System]] = {"finetune": ClipCaer}
