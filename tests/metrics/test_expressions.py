@@ -100,6 +100,25 @@ def test_a_planted_phrase_comes_first_with_its_interval() -> None:
     assert len(found) == 3
 
 
+def test_odds_ratios_by_hand_and_within_sparse_groups() -> None:
+    texts = ["x"] * 12 + ["y"] * 28
+    marked = [1] * 8 + [0] * 4 + [1] * 7 + [0] * 21
+    found = {e.text: e for e in characteristic(count_ngrams(texts, (1,), "word"), marked)}
+    assert found["x"].odds_ratio == pytest.approx(8.5 * 21.5 / (4.5 * 7.5))
+    wider = texts * 10, marked * 10, np.repeat(np.arange(200), 2).tolist()
+    within = {e.text: e for e in characteristic(count_ngrams(wider[0], (1,), "word"), *wider[1:])}
+    assert all(e.low <= e.odds_ratio <= e.high for e in within.values())
+    generator = np.random.default_rng(5)
+    groups, has = np.repeat(np.arange(60), 10), generator.random(600) < 0.1
+    chance = 1 / (1 + np.exp(-(-2 + np.log(3) * has)))  # a true odds ratio of three in every small group
+    ratios = []
+    for _ in range(20):
+        picked = generator.random(600) < chance
+        table = count_ngrams(["x" if h else "y" for h in has], (1,), "word")
+        ratios.append({e.text: e for e in characteristic(table, picked, groups)}["x"].odds_ratio)
+    assert 2 < np.median(ratios) < 4.5
+
+
 def test_chance_alone_is_no_discovery() -> None:
     generator = np.random.default_rng(2)
     texts = [" ".join(generator.choice(list("abcdefghij"), 6)) for _ in range(150)]

@@ -87,7 +87,7 @@ def test_a_folder_gives_encoder_tokens_and_words(folder: Path) -> None:
     encoder = text_encoder(str(folder))
     tokens = encoder.tokens
     ids = tokens.encode("lonely unbelievably", 32)
-    numbers, words = tokens.words(ids)
+    numbers, words = tokens.words("lonely unbelievably", 32)
     assert words == ["lonely", "unbelievably"]
     assert numbers[0] == numbers[-1] == -1
     assert len(ids) > 4
@@ -109,7 +109,7 @@ def test_hashed_words_have_their_specials_apart_from_the_padding() -> None:
         assert ids[1] == ids[2]
         assert {ids[0], ids[-1]} & {pad} == set()
         assert min(ids[1:-1]) >= 4
-        assert tokens.words(ids)[0] == [-1, 0, 1, 2, 3, -1]
+        assert tokens.words("Happy happy day!", 8)[0] == [-1, 0, 1, 2, 3, -1]
         assert len(tokens.encode("a " * 50, 8)) == 8
 
 

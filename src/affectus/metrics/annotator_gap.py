@@ -17,7 +17,7 @@ from affectus.metrics.agreement import cohen_kappa
 from affectus.metrics.inputs import Floats, Ints, numbers, same_length
 from affectus.metrics.regression import pcc
 
-RuleKind = Literal["hidden", "gap", "unseen", "misread"]
+RuleKind = Literal["hidden", "gap", "unseen", "misread", "excess"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class GapRule:
             "gap": f"writer - mean of readers >= {self.gap:g}",
             "unseen": "writer >= 1 and every reader 0",
             "misread": f"writer = 0 and mean of readers >= {self.readers:g}",
+            "excess": f"mean of readers - writer >= {self.gap:g}",
         }[self.kind]
         return words + (f", against writer <= 0 and mean of readers < {self.readers:g}" if self.contrast else "")
 
@@ -61,6 +62,7 @@ class GapRule:
             "gap": own - mean >= self.gap - close,
             "unseen": (own >= 1) & (theirs.max(1) == 0),
             "misread": (own == 0) & (mean >= self.readers - close),
+            "excess": mean - own >= self.gap - close,
         }[self.kind]
         found = holds.astype(np.int64)
         if self.contrast:

@@ -27,7 +27,7 @@ class Expression:
     """One expression: in how many marked and other texts it occurs, and how much more than elsewhere.
 
     `log_odds` is the log-odds ratio with informative Dirichlet prior (Monroe et al. 2008) and `z` its z-score;
-    `odds_ratio` (Haldane-corrected, common over groups after Mantel & Haenszel) with its 95 % bounds; `p` is exact and
+    `odds_ratio` (common over groups after Mantel & Haenszel, half a text added to each cell) with its 95 % bounds; `p` is exact and
     two-sided, `q` corrected after Benjamini & Hochberg; `information` is the pointwise mutual information in bits.
     """
 
@@ -99,11 +99,11 @@ def exact_association(joint: npt.ArrayLike, texts: npt.ArrayLike, marked: npt.Ar
         raise ValueError("counts do not nest: more texts than there are")
     logs = _log_factorials(int(parts[3].max()))
     chance, observed = np.ones(1), 0
-    for hits, with_it, picked, size in parts.T.tolist():
+    free = (parts[1:3].min(0) > 0) & (parts[1:3].max(0) < parts[3])  # elsewhere the margins leave no choice
+    for hits, with_it, picked, size in parts[:, free].T.tolist():
         low, high = max(0, with_it + picked - size), min(with_it, picked)
         observed += hits - low
-        if high > low:
-            chance = np.convolve(chance, _hypergeometric(low, high, with_it, picked, size, logs))
+        chance = np.convolve(chance, _hypergeometric(low, high, with_it, picked, size, logs))
     return float(min(1.0, chance[chance <= chance[observed] * (1 + _TIE)].sum()))
 
 
@@ -130,7 +130,8 @@ def characteristic(
     delta, z = log_odds(inside, texts.sum(1) - inside)
     information = pointwise_information(inside, texts.sum(1), int(flags.sum()), len(flags))
     ratio, low, high = _common_odds(joint, texts, picked, every)
-    p = np.array([exact_association(j, t, picked, every) for j, t in zip(joint, texts, strict=True)])
+    free = (picked > 0) & (picked < every)
+    p = np.array([_within(j[free], t[free], picked[free], every[free]) for j, t in zip(joint, texts, strict=True)])
     q = benjamini_hochberg(p)
     order = np.argsort(-z, kind="stable")[:most]
     return [
@@ -142,17 +143,24 @@ def characteristic(
     ]  # fmt: skip
 
 
+def _within(joint: Ints, texts: Ints, picked: Ints, every: Ints) -> float:
+    """The exact test over the groups in which the expression occurs; 1 where there are none."""
+    occurs = texts > 0
+    return exact_association(joint[occurs], texts[occurs], picked[occurs], every[occurs]) if occurs.any() else 1.0
+
+
 def _common_odds(joint: Ints, texts: Ints, picked: Ints, every: Ints) -> tuple[Floats, Floats, Floats]:
     """Mantel-Haenszel odds ratio over groups and its 95 % bounds after Robins, Breslow & Greenland (1986).
 
-    Half a text is added to every cell of groups in which both marks and expression vary; with no such group the ratio
-    is 1 with infinite bounds.
+    Half a text in all is added to every cell, spread over the groups in which both marks and expression vary: added to
+    each of many small groups it would pull the ratio far off. With no such group the ratio is 1 with infinite bounds.
     """
     a = joint.astype(np.float64)
     b, c = texts - a, picked - a
     d = every - texts - c
     used = (texts > 0) & (texts < every) & (picked > 0) & (picked < every)
-    a, b, c, d = ((part + 0.5) * used for part in (a, b, c, d))
+    half = 0.5 / np.maximum(used.sum(1, keepdims=True), 1)
+    a, b, c, d = ((part + half) * used for part in (a, b, c, d))
     n = np.maximum(a + b + c + d, 1.0)
     agree, differ = a * d / n, b * c / n
     first, second = (a + d) / n, (b + c) / n

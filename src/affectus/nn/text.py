@@ -59,8 +59,8 @@ class Tokens(Protocol):
     def encode(self, text: str, length: int) -> list[int]:
         """Ids of a text, cut to `length` with its end token kept."""
 
-    def words(self, ids: list[int]) -> tuple[list[int], list[str]]:
-        """Word number of each id (-1 for special tokens), and the words."""
+    def words(self, text: str, length: int) -> tuple[list[int], list[str]]:
+        """Word number of each id that `encode` gives (-1 for special tokens), and the words."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,10 @@ class HashTokens:
         ids = [4 + zlib.crc32(w.encode("utf-8")) % (self.size - 4) for w in _WORD.findall(text.lower())]
         return [self.start, *ids[: length - 2], 2]
 
-    def words(self, ids: list[int]) -> tuple[list[int], list[str]]:
-        """As `Tokens.words`; words of a hash cannot be read back and are empty."""
-        count = 0
-        numbers = []
-        for i in ids:
-            numbers.append(count if i >= 4 else -1)
-            count += i >= 4
-        return numbers, [""] * count
+    def words(self, text: str, length: int) -> tuple[list[int], list[str]]:
+        """As `Tokens.words`."""
+        words = _WORD.findall(text.lower())[: length - 2]
+        return [-1, *range(len(words)), -1], words
 
 
 class PretrainedTokens:
@@ -118,9 +114,9 @@ class PretrainedTokens:
         """As `Tokens.encode`."""
         return list(self._tokenizer(text, truncation=True, max_length=length)["input_ids"])
 
-    def words(self, ids: list[int]) -> tuple[list[int], list[str]]:
+    def words(self, text: str, length: int) -> tuple[list[int], list[str]]:
         """As `Tokens.words`; the unknown token is a word of its own."""
-        pieces = self._tokenizer.convert_ids_to_tokens(ids)
+        pieces = self._tokenizer.convert_ids_to_tokens(self.encode(text, length))
         unknown = self._tokenizer.unk_token
         numbers = word_numbers(pieces, self._special - {unknown}, self.style)
         return numbers.tolist(), word_texts(pieces, numbers, self.style)
@@ -178,7 +174,7 @@ class NgramEncoder(nn.Module):
         super().__init__()
         self.input, self.width = spec, width
         self.table = nn.Embedding(spec.buckets, width, padding_idx=0)
-        nn.init.normal_(self.table.weight, std=0.1)
+        nn.init.normal_(self.table.weight, std=0.01)
         with torch.no_grad():
             self.table.weight[0] = 0
 

@@ -13,17 +13,22 @@ import numpy as np
 from torch.utils.data import Dataset, Subset
 
 from affectus.errors import ConfigError
+from affectus.nn.phase import Phase
 from affectus.systems.base import System
 from affectus.training.loop import fit
 from affectus.training.system_task import SystemTask, outputs_of
 
 
 def cross_fit(
-    build: Callable[[int], System], items: Dataset, folds: Sequence[np.ndarray], seed: int = 0
+    build: Callable[[int], System],
+    items: Dataset,
+    folds: Sequence[np.ndarray],
+    seed: int = 0,
+    phases: list[Phase] | None = None,
 ) -> dict[str, np.ndarray]:
     """Outputs by name for all items, each from the system that did not learn from its fold.
 
-    `build(fold)` gives a fresh system, trained through its own phases with the last weights kept, so that nothing is
+    `build(fold)` gives a fresh system, trained through its own phases (or the given ones) with the last weights kept, so that nothing is
     chosen on the held-out fold. `folds` are row numbers (see `corpora.splits.group_folds`); together they must hold
     every item once, else ConfigError.
     """
@@ -39,7 +44,7 @@ def cross_fit(
         task = SystemTask(system, Subset(items, rest.tolist()), nothing, "none")
         task.select = "epoch"
         with tempfile.TemporaryDirectory(prefix="affectus-") as folder:
-            fit(task, system.phases(), Path(folder), seed)
+            fit(task, phases or system.phases(), Path(folder), seed)
         outputs = outputs_of(system.eval(), Subset(items, rows.tolist()), batch_size=64)[0]
         for name, values in outputs.items():
             found.setdefault(name, np.zeros((count, *values.shape[1:]), values.dtype))[rows] = values
