@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from affectus.corpora.readers import affectnet, dfew
+from affectus import corpora
+from affectus.corpora.readers import affectnet, dfew, mafw
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import ConfigError
 from affectus.metrics import accuracy, macro_f1, uar
@@ -281,3 +282,16 @@ def test_phases_are_those_of_the_paper() -> None:
     assert isinstance(phase := S4D(TINY).phases()[0], Phase)
     assert (phase.epochs, phase.lr, phase.layer_decay, phase.betas) == (100, 2e-5, 0.75, (0.9, 0.999))
     assert S4DPretraining(TINY).phases()[0].betas == (0.9, 0.95)
+
+
+def test_labels_outside_the_space_are_named(tmp_path: Path) -> None:
+    """MAFW has four labels that seven expressions lack; AffectNet's contempt has no place in the image head."""
+    mafw.write_tiny(Tiny(tmp_path / "mafw"))
+    affectnet.write_tiny(Tiny(tmp_path / "affectnet"))
+    clips, stills = (corpora.load(name, tmp_path / name, strict=False) for name in ("mafw", "affectnet"))
+    with pytest.raises(ConfigError, match="anxiety"):
+        finetuning().targets(clips, "label:mafw11")
+    found = finetuning().targets(stills, "label:affectnet8")["image_label"]
+    assert set(found) == {-1, *range(7)}
+    assert set(finetuning().inputs_for(clips)) == {"clip"}
+    assert set(finetuning().inputs_for(stills)) == {"image"}

@@ -147,7 +147,7 @@ def test_checkpoints_that_do_not_fit_are_named() -> None:
 def test_sizes_follow_from_a_published_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("affectus.nn.vit.initialise", lambda *_: None)  # weights are loaded anyway
     with torch.device("meta"):
-        mafw = S4D(replace(Config.small(), labels=tuple("abcdefghijk")))
+        mafw = S4D(replace(Config.small(), labels=tuple("abcdefghijk"), experts=4, adapter=48, expert_layers=3))
     names = (("mixture.router.score", "moe_layer.router.topkroute_linear"), ("mixture", "moe_layer"),
              ("router.noise", "router.noise_linear"))  # fmt: skip
 
@@ -158,7 +158,7 @@ def test_sizes_follow_from_a_published_checkpoint(monkeypatch: pytest.MonkeyPatc
         return found
 
     found = S4D.from_published(exported(mafw)).config
-    assert found == replace(Config.small(), space="mafw11", labels=found.labels)
+    assert found == replace(Config.small(), space="mafw11", labels=found.labels, experts=4, adapter=48, expert_layers=3)
     assert len(found.labels) == 11
 
 

@@ -65,7 +65,8 @@ CARD = SystemCard(
     stages=("pretrain", "finetune"), missing="handled",
     deviations=("router noise and expert capacity in training only",
                 "balance loss with router probabilities in place of raw logits", "one temporal view by default"),
-    limits=("Seven labels of film clips; faces must be frontal enough to be detected and aligned.",),
+    limits=("Seven labels of film clips; faces must be frontal enough to be detected and aligned.",
+            "A picture file is read as a clip that stands still; a batch with `image` alone goes to the image head."),
 )  # fmt: skip
 
 
@@ -122,8 +123,7 @@ class Config:
                    decoder_heads=2, experts=4, adapter=8, expert_layers=2)  # fmt: skip
 
     @property
-    def tokens(self) -> int:
-        """Tokens of a clip."""
+    def tokens(self) -> int:  # of a clip
         return self.frames // self.tubelet * (self.image // self.patch) ** 2
 
 
@@ -160,8 +160,7 @@ class Encoder(nn.Module):
     def forward(self, clip: Tensor, visible: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`clip` (B, 3, T, S, S) → tokens (B, N or visible, width), and the summed balance loss."""
         x = self.patch_embed(clip, visible)
-        places = self.positions(visible)
-        x = x + (places if visible is not None else places[:, : x.shape[1]])
+        x = x + self.positions(visible)[:, : x.shape[1]]
         balance = x.new_zeros(())
         for block in self.blocks:
             if isinstance(block, ExpertBlock):
@@ -272,8 +271,8 @@ class S4DPretraining(_S4D):
 
     def rebuild(self, clip: Tensor, mask: Mask) -> Tensor:
         """`clip` (B, 3, T, S, S) → normalised pixels of every cube (B, N, tubelet · patch² · 3)."""
-        x, _ = self.encoder(clip, mask.visible)  # (B, V, width)
-        return self.decoder(scatter(self.encoder_to_decoder(x), self.mask_token, mask))
+        x = self.encoder_to_decoder(self.encoder(clip, mask.visible)[0])  # (B, V, decoder_width)
+        return self.decoder(scatter(x, self.mask_token, mask))
 
     def _mask(self, given: Tensor | None, clip: Tensor, ratio: float) -> Mask:
         if given is not None:
@@ -309,7 +308,6 @@ class S4DPretraining(_S4D):
 class S4D(_S4D):
     """Joint fine-tuning and recognition."""
 
-    stage = "finetune"
     overfit = (60, 3e-3, 0.6)
 
     def __init__(self, config: Config) -> None:
@@ -387,14 +385,16 @@ _RENAMED = {
 
 
 def _sizes(state: Mapping[str, Tensor]) -> Config:
-    """The published configuration of the width found; a head of eleven has MAFW's labels in alphabetical order."""
-    kernel, head = state.get("encoder.patch_embed.proj.weight"), state.get("head.video.weight")
-    known = {c.width: c for c in (Config.small(), Config.base(), Config.large())}
-    if kernel is None or len(kernel) not in known:
+    """The published configuration of the width found, its experts counted; a head of eleven is MAFW's, alphabetical."""
+    kernel, head = state.get("encoder.patch_embed.proj.weight", ()), state.get("head.video.weight", ())
+    found = {c.width: c for c in (Config.small(), Config.base(), Config.large())}.get(len(kernel))
+    if found is None:
         raise ModelError("S4D checkpoint", "holds no patch embedding of a published size", "give a config")
-    found = known[len(kernel)]
+    if routers := [v for k, v in state.items() if k.endswith(".router.score.weight")]:
+        adapter = next(len(v) for k, v in state.items() if k.endswith(".experts.0.fc1.weight"))
+        found = replace(found, expert_layers=len(routers), experts=len(routers[0]), adapter=adapter)
     mafw = replace(found, space="mafw11", labels=tuple(sorted(space("mafw11").labels)))
-    return mafw if head is not None and len(head) == 11 else found
+    return mafw if len(head) == 11 else found
 
 
 STAGES: dict[str, type[System]] = {"pretrain": S4DPretraining, "finetune": S4D}

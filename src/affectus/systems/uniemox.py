@@ -128,8 +128,7 @@ class Config:
                    teacher=ClipSizes.tiny(), drop_path=0.0)  # fmt: skip
 
     @property
-    def tokens(self) -> int:
-        """Patches of a picture."""
+    def tokens(self) -> int:  # patches of a picture
         return (self.image // self.patch) ** 2
 
 
