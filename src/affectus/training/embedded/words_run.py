@@ -90,7 +90,8 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     torch.manual_seed(recipe.seed)
     config = AutoConfig.from_pretrained(backbone)
     encoder = AutoModel.from_pretrained(backbone, add_pooling_layer=False, attn_implementation="eager")
-    net = WordsNet(encoder, config.hidden_size, len(labels), float(recipe.options.get("dropout", 0.1)))
+    states = min(3, config.num_hidden_layers)
+    net = WordsNet(encoder, config.hidden_size, len(labels), float(recipe.options.get("dropout", 0.1)), states)
     repeated = train[1]
     for _ in range(int(recipe.options.get("emobank_repeats", 1)) - 1):
         repeated = repeated + train[1]
