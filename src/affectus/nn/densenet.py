@@ -44,38 +44,49 @@ class Transition(nn.Module):
 class DenseNetFeatures(nn.Module):
     """Pictures (B, 3, H, W) → map (B, width, H / 32, W / 32), normalised and *not* rectified, as torchvision's
     `features` is; its state-dict keys follow `features.` there (`conv0`, `denseblock1.denselayer1.norm1` …, `norm5`).
+
+    Without `pooled` the stem is a 3×3 convolution of stride 2 and no pooling follows, for small pictures: side / 16.
     """
 
     def __init__(
-        self, blocks: tuple[int, ...] = (6, 12, 24, 16), growth: int = 32, stem: int = 64, bottleneck: int = 4
+        self,
+        blocks: tuple[int, ...] = (6, 12, 24, 16),
+        growth: int = 32,
+        stem: int = 64,
+        bottleneck: int = 4,
+        channels: int = 3,
+        pooled: bool = True,
     ) -> None:
         super().__init__()
-        self.conv0 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
+        self.pooled = pooled
+        self.conv0 = nn.Conv2d(channels, stem, 7 if pooled else 3, 2, 3 if pooled else 1, bias=False)
         self.norm0 = nn.BatchNorm2d(stem)
         self.order: list[str] = []
-        channels = stem
+        inputs = stem
         for i, count in enumerate(blocks, 1):
-            layers = {f"denselayer{j + 1}": DenseLayer(channels + j * growth, growth, bottleneck) for j in range(count)}
+            layers = {f"denselayer{j + 1}": DenseLayer(inputs + j * growth, growth, bottleneck) for j in range(count)}
             block = nn.Sequential()
             for name, layer in layers.items():
                 block.add_module(name, layer)
             self.add_module(f"denseblock{i}", block)
             self.order.append(f"denseblock{i}")
-            channels += count * growth
+            inputs += count * growth
             if i < len(blocks):
-                self.add_module(f"transition{i}", Transition(channels, channels // 2))
+                self.add_module(f"transition{i}", Transition(inputs, inputs // 2))
                 self.order.append(f"transition{i}")
-                channels //= 2
-        self.norm5 = nn.BatchNorm2d(channels)
+                inputs //= 2
+        self.norm5 = nn.BatchNorm2d(inputs)
         #: Channels of the map.
-        self.width = channels
+        self.width = inputs
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, 3, H, W) → (B, width, H / 32, W / 32)
         """The map after the last batch norm."""
-        x = nn.functional.max_pool2d(self.norm0(self.conv0(x)).relu(), 3, 2, 1)
+        x = self.norm0(self.conv0(x)).relu()
+        if self.pooled:
+            x = nn.functional.max_pool2d(x, 3, 2, 1)
         for name in self.order:
             x = self.get_submodule(name)(x)
         return self.norm5(x)

@@ -66,7 +66,7 @@ def label_graph(correlation: np.ndarray, classes: int, threshold: float = 0.1, s
 
 def propagation(adjacency: Tensor) -> Tensor:
     """(A D)ᵀ D with D = diag(row sums)^-½, as published; for rows that sum to 1 it is the transpose of A."""
-    scale = torch.diag(adjacency.sum(1).float().pow(-0.5))
+    scale = torch.diag(adjacency.sum(1).pow(-0.5))
     return (adjacency @ scale).t() @ scale
 
 
