@@ -228,7 +228,7 @@ def test_card_is_complete(name: str) -> None:
     assert set(card.licence) >= {"code", "weights", "data"}
     assert all(card.licence.values())
     assert card.stages == tuple(found)
-    assert card.published, "a card without published results"
+    assert card.published or any("No published number" in text for text in card.limits), "no published results"
     assert all(p.corpus and p.metric and p.source for p in card.published)
     if card.space and card.space != "va":
         assert sorted(labels.space(card.space).labels) == sorted(card.labels) or set(card.labels) <= set(

@@ -160,8 +160,8 @@ def trained(config: Config, seed: int) -> float:
     keys = [k for k, v in batch.items() if torch.is_tensor(v)]
     optimizer = torch.optim.Adam(system.parameters(), 5e-3)
     torch.manual_seed(seed)
-    for _ in range(6):
-        for rows in torch.randperm(400).split(50):
+    for _ in range(20):
+        for rows in torch.randperm(400).split(40):
             part = {k: batch[k][rows] for k in keys}
             optimizer.zero_grad()
             sum(system.losses(part, system(part)).values()).backward()  # type: ignore[union-attr]
@@ -174,7 +174,8 @@ def trained(config: Config, seed: int) -> float:
 @pytest.mark.slow
 @pytest.mark.sheet("Learning: attributes beat the same backbone with lambda=0 by at least 3 points over 3 seeds")
 def test_attributes_help_under_label_noise() -> None:
-    config = Config("resnet18", 32, 4, ("brightness", "colorfulness", "object"), (11, 11, 2), 16, 0.0, weight=1.0)
+    # Attributes weigh as much as the emotion: with the proposed 0.1 so small a net has not learnt them in 200 steps.
+    config = Config("resnet18", 32, 8, ("brightness", "colorfulness", "object"), (11, 11, 2), 16, 0.0, weight=1.0)
     pairs = [(trained(config, s), trained(replace(config, weight=0.0), s)) for s in range(3)]
     gain = float(np.mean([a - b for a, b in pairs]))
     assert gain >= 0.03, pairs

@@ -206,9 +206,9 @@ def drawn_picture(emotion: int, random: np.random.Generator, size: int = 64) -> 
     tint = random.permutation([-1.0, 0.0, 1.0]) * (0 if grey else random.uniform(0.5, 0.9)) * min(level, 255 - level)
     canvas = np.empty((size, size, 3), np.float32)
     canvas[:] = level + tint
-    shape = tuple(float(v) for v in np.clip(level - tint + (25 if dark else -25), 0, 255))
-    radius = int(size * random.uniform(0.18, 0.28))
-    x, y = (int(random.integers(radius + 1, size - radius)) for _ in range(2))
+    shape = tuple(float(v) for v in np.clip(level - tint + (60 if dark else -60), 0, 255))
+    radius = int(size * random.uniform(0.22, 0.32))
+    x, y = (int(size * random.uniform(0.4, 0.6)) for _ in range(2))
     if square:
         cv2.rectangle(canvas, (x - radius, y - radius), (x + radius, y + radius), shape, -1)
     else:

@@ -49,7 +49,7 @@ from affectus.nn.picture_attributes import (
     extract_attributes,
 )
 from affectus.systems.base import Batch, Outputs, System, load_strictly, require
-from affectus.systems.card import Published, SystemCard
+from affectus.systems.card import SystemCard
 
 __all__ = ["STAGES", "ClipTagger", "Config", "EmoSet", "EmoSetProbe", "Expression", "Extractor", "Found",
            "extract_attributes", "polarity"]  # fmt: skip
@@ -65,7 +65,6 @@ ATTRIBUTES: dict[str, tuple[str, int]] = {
     "human_action": ("high", 264),
 }
 
-_TABLES = "recalled from tables of later papers, to be verified"
 CARD = SystemCard(
     name="emoset",
     title="EmoSet attribute module",
@@ -85,13 +84,11 @@ CARD = SystemCard(
         "data": "annotations MIT; pictures of public image sites, research",
     },
     weights="none published for the module; a linear probe on CLIP features lies in JingyuanYY/EmoGen",
-    published=(
-        Published("emoset", "accuracy", 0.7840, "8 classes, another system (Stimuli-aware)", _TABLES),
-        Published("emoset", "accuracy", 0.7632, "8 classes, another system (WSCNet)", _TABLES),
-    ),
+    published=(),
     stages=("probe", "finetune"),
     deviations=("wiring, gates and training settings are inferred: the module's code is not public",),
     limits=(
+        "No published number of the module is known to us: its result tables were not available.",
         "Evoked is not expressed: it says nothing about the people shown.",
         "An object that nobody annotated counts as absent unless `skip_unannotated` is set.",
     ),

@@ -122,7 +122,7 @@ def feature_file(files: Files, ref: str) -> dict[str, np.ndarray]:
     """Arrays of an HDF5 file of the movie networks by film code: data sets `0` … `11` in the published order, features
     `(frames, size)` or labels `(frames,)`. Needs h5py."""
     if find_spec("h5py") is None:
-        raise CorpusError(ref, "is HDF5, and h5py is not installed", "pip install h5py")
+        raise CorpusError(ref, "is HDF5, and h5py is not installed", "pip install 'affectus[data]'")
     import h5py
 
     codes = list(FILMS.values())
