@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from affectus.nn.augment import ImageAugment, mixup
+from affectus.nn.augment import ImageAugment, change_standardised, mixup
 
 NOTHING = {f.name: 0.0 for f in fields(ImageAugment)}
 
@@ -135,3 +135,13 @@ def test_scaling_weakens_every_change_but_the_mirror() -> None:
     assert all(getattr(weak, f.name) == 0 for f in fields(weak) if f.name != "flip")
     assert ImageAugment().scaled(1.0) == ImageAugment()
     assert ImageAugment().scaled(0.5).rotation == ImageAugment().rotation / 2
+
+
+def test_standardised_images_keep_their_scale() -> None:
+    statistics = ((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    images = torch.rand(3, 3, 8, 8)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in statistics)
+    found = change_standardised((images - mean) / std, statistics, NOTHING)
+    torch.testing.assert_close(found, (images - mean) / std, rtol=1e-3, atol=1e-4)
+    grey = change_standardised((images[:, :1] - 0.4) / 0.2, statistics, {**NOTHING, "brightness": 60.0})
+    assert 0.05 < (grey * 0.2 + 0.4 - images[:, :1]).abs().max() < 0.3

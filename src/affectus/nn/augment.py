@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -82,6 +83,14 @@ class ImageAugment:
         inside_columns = (columns[None] - centre[:, 1:]).abs() < half[:, 1:]
         inside = (inside_rows[:, :, None] & inside_columns[:, None, :])[:, None]
         return torch.where(inside & _chance(n, self.erase), images.mean((1, 2, 3), keepdim=True), images)
+
+
+def change_standardised(
+    images: Tensor, statistics: tuple[tuple[float, ...], tuple[float, ...]], strengths: Mapping[str, float]
+) -> Tensor:
+    """`ImageAugment` on images (B, C, H, W) that were divided by 255 and standardised per channel; same scale out."""
+    mean, std = (images.new_tensor(values[: images.shape[1]]).view(-1, 1, 1) for values in statistics)
+    return (ImageAugment(**strengths)(255 * (images * std + mean)) / 255 - mean) / std
 
 
 def _spread(n: int, width: float) -> Tensor:

@@ -40,7 +40,7 @@ from affectus.corpora.synthetic import face_image
 from affectus.errors import ConfigError
 from affectus.features.inputs import IMAGENET, ImageInput, InputSpec
 from affectus.features.word_vectors import read_word_vectors, spelled_vectors
-from affectus.nn.augment import ImageAugment
+from affectus.nn.augment import change_standardised
 from affectus.nn.bounded_resnet import BoundedResNet
 from affectus.nn.densenet import DenseNetFeatures
 from affectus.nn.graph import GraphConvolution, label_graph, propagation
@@ -254,9 +254,7 @@ class EmotionGCN(System):
         """Geometry and light of the picture, as strong as `options["augment"]` says."""
         if (strengths := options.get("augment")) is None:
             return batch
-        face = batch["face"]
-        mean, std = (face.new_tensor(v[: face.shape[1]]).view(-1, 1, 1) for v in IMAGENET)
-        return {**batch, "face": (ImageAugment(**strengths)(255 * (face * std + mean)) / 255 - mean) / std}
+        return {**batch, "face": change_standardised(batch["face"], IMAGENET, strengths)}
 
     def decode(self, outputs: Outputs) -> list[Prediction]:
         """Predictions with values cut to [-1, 1]."""
