@@ -124,7 +124,9 @@ class Prediction:
     dimensions: Mapping[str, float] = field(default_factory=dict)
 
     def top(self) -> tuple[str, float]:
-        """Label with the highest score, and that score."""
+        """Label with the highest score, and that score; ("", NaN) when there is none (an empty list of words)."""
+        if not self.labels:
+            return "", float("nan")
         best = int(np.argmax(self.scores))
         return self.labels[best], float(self.scores[best])
 

@@ -23,7 +23,12 @@ from affectus.training.run import train
 CASES = [(name, stage) for name in registry.names() for stage in registry.stages(name)]
 IDS = [f"{name}-{stage}" for name, stage in CASES]
 RECIPES = Path(__file__).parents[2] / "recipes"
-TARGETS = {"label", "values", "labels", "id"}
+#: Outputs of an item that must not depend on the others of its batch; `nll` is what systems that write give.
+COMPARED = ("logits", "values", "embedding", "nll")
+
+WRITERS = [
+    (name, stage) for name, stage in CASES if getattr(registry.stages(name)[stage], "generative", False)
+]  # fmt: skip
 
 every_stage = pytest.mark.parametrize(("name", "stage"), CASES, ids=IDS)
 every_system = pytest.mark.parametrize("name", registry.names())
@@ -134,12 +139,12 @@ def test_batch_mates_change_nothing(name: str, stage: str) -> None:
     with torch.no_grad():
         torch.manual_seed(3)
         together = system(batch)
-        for key in ("logits", "values", "embedding"):
+        for key in COMPARED:
             if key in together:
                 alone = torch.cat([system(rows(batch, [i]))[key] for i in range(4)])
                 torch.testing.assert_close(alone, together[key], rtol=1e-4, atol=1e-5)
         swapped = system(rows(batch, [2, 0, 3, 1]))
-        for key in ("logits", "values", "embedding"):
+        for key in COMPARED:
             if key in together:
                 torch.testing.assert_close(swapped[key], together[key][[2, 0, 3, 1]], rtol=1e-4, atol=1e-5)
 
@@ -198,6 +203,25 @@ def test_decoded_probabilities_sum_to_one_in_label_order(name: str, stage: str) 
             else:
                 assert prediction.scores.sum() == pytest.approx(1, abs=1e-5)
             assert prediction.top()[0] == system.labels()[int(outputs["logits"][i].argmax())]
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), WRITERS or [pytest.param("", "", marks=pytest.mark.skip("no system writes"))]
+)
+def test_systems_that_write_give_word_lists(name: str, stage: str) -> None:
+    """Without a truth they generate: the same text alone and in a batch, a word list per item, no look at truths."""
+    system = tiny(name, stage).eval()
+    batch = system.example(3)
+    asked = {key: value for key, value in batch.items() if key in system.inputs()}
+    torch.manual_seed(2)
+    texts: Any = system(asked)["texts"]
+    assert len(texts) == 3
+    assert all(isinstance(text, str) for text in texts)
+    assert [system(rows(asked, [i]))["texts"][0] for i in range(3)] == list(texts)
+    assert [answer.text for answer in system.answer(batch)] == list(texts)  # type: ignore[operator]
+    lists = system.decode({"texts": ["<answer>happy, calm</answer>", "", "He is not angry but sad."]})  # type: ignore
+    assert [prediction.labels for prediction in lists] == [("happy", "calm"), (), ("sad",)]
+    assert all(prediction.perspective == system.card.perspective for prediction in lists)
 
 
 @every_stage

@@ -43,6 +43,21 @@ class PreFusion(Connector):
         return self.fixed(self.project(self.fuse(sources)), sources)
 
 
+@register("joint_mean")
+class JointMean(Connector):
+    """Means of all sources side by side, then one linear map, repeated (AffectGPT's "mean" for several sources)."""
+
+    sources: ClassVar[int | None] = None
+
+    def __init__(self, widths: Sequence[int], width: int, tokens: int = 1) -> None:
+        super().__init__(widths, width, tokens)
+        self.project = nn.Linear(sum(widths), width)
+
+    def forward(self, sources: Sequence[Tokens], question: Tokens | None = None) -> Tokens:
+        """Sources (B, N_i, D_i) → (B, tokens, width)."""
+        return self.fixed(self.project(torch.cat([source.mean() for source in sources], -1)), sources)
+
+
 @register("gated_mean")
 class GatedMean(Connector):
     """Softmax weights over sources decided by the question, then the weighted sum of their projections (HumanOmni)."""

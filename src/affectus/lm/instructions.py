@@ -20,11 +20,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from affectus.errors import ConfigError
 from affectus.labels import wheels
 from affectus.lm.prompts import Message, Prompt, load_prompt
+
+if TYPE_CHECKING:
+    from affectus.corpora import Corpus
 
 Record = Mapping[str, Any]
 
@@ -97,15 +100,27 @@ def build_instruction(
     `slots` fills media places of the prompt (`Processor.slots`); a `subtitle` of the record goes in by itself.
     ConfigError when the record lacks what the kind needs, and for an unknown kind.
     """
-    if kind not in KINDS:
-        raise ConfigError(f"instruction {kind!r}", "no such kind", f"there are {', '.join(KINDS)}")
-    own = KINDS[kind]
+    own = _kind(kind)
     if missing := [column for column in own.needs if not _given(record, column)]:
         raise ConfigError(f"record {record.get('name', '')}", f"lacks {', '.join(missing)} for the instruction {kind}")
     text = prompt or load_prompt(own.prompt)
+    return Instruction(kind, question(record, kind, slots, text), own.answer(record), record, text.record())
+
+
+def question(
+    record: Record, kind: str, slots: Mapping[str, str] | None = None, prompt: Prompt | None = None
+) -> list[Message]:
+    """The messages that ask for an instruction of a kind; the record needs no answer."""
+    own = _kind(kind)
+    text = prompt or load_prompt(own.prompt)
     values = {**(slots or {}), "subtitle": record.get("subtitle"), **own.values(record)}
-    used = {name: value for name, value in values.items() if name in text.known}
-    return Instruction(kind, text.messages(**used), own.answer(record), record, text.record())
+    return text.messages(**{name: value for name, value in values.items() if name in text.known})
+
+
+def _kind(kind: str) -> Kind:
+    if kind not in KINDS:
+        raise ConfigError(f"instruction {kind!r}", "no such kind", f"there are {', '.join(KINDS)}")
+    return KINDS[kind]
 
 
 def possible_kinds(record: Record, among: Sequence[str] = tuple(KINDS)) -> list[str]:
@@ -180,6 +195,23 @@ class Mixer:
     def counts(self, epoch: int = 0) -> dict[str, int]:
         """How many instructions of each kind an epoch holds."""
         return dict(Counter(self.kind(number, epoch) for number in range(len(self))))
+
+
+def records_of(corpus: Corpus) -> list[dict[str, Any]]:
+    """Records of all rows of a corpus, from the columns it has: `labels:openset`, `meta:reason`, the first `label:`
+    column, and `dim:valence` or `raw:valence`. `name` is the id of the row; what a row does not know is left out."""
+    columns = corpus.table.column_names
+    given = {"openset": "labels:openset", "reason": "meta:reason"}
+    given |= {"valence": next((c for c in ("dim:valence", "raw:valence") if c in columns), "")}
+    closed = next((c for c in columns if c.startswith("label:")), "")
+    taken = {key: corpus.column(column) for key, column in given.items() if column in columns}
+    if closed:
+        taken["label"] = corpus.column(closed)
+    found = []
+    for i, name in enumerate(corpus.column("id")):
+        own = {key: values[i] for key, values in taken.items() if _given({key: values[i]}, key)}
+        found.append({"name": name, **own, **({"labels": corpus.labels(closed)} if "label" in own else {})})
+    return found
 
 
 def without_leaks(records: Sequence[Record], evaluated: Sequence[str]) -> tuple[list[Record], list[str]]:

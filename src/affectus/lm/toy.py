@@ -74,3 +74,22 @@ def toy_language_model(
         model = build(config)
     model.generation_config.pad_token_id, model.generation_config.eos_token_id = 0, 1
     return model.eval()
+
+
+#: Words that the drawn emotions of `corpora.synthetic` go by; the first one is the closest.
+OPEN_WORDS = {
+    "neutral": ("calm", "relaxed"),
+    "happiness": ("happy", "joyful"),
+    "surprise": ("surprised", "amazed"),
+    "sadness": ("sad", "lonely"),
+    "anger": ("angry", "furious"),
+    "disgust": ("disgusted", "repelled"),
+    "fear": ("scared", "worried"),
+}
+
+
+def toy_record(emotion: str, name: str = "") -> dict[str, Any]:
+    """What is known about a drawn clip of an emotion, as instructions take it: words, and a reason that names them."""
+    words = OPEN_WORDS[emotion]
+    reason = f"The voice and the face: {words[0]}."
+    return {"name": name, "openset": list(words), "reason": reason, "label": emotion, "labels": list(OPEN_WORDS)}

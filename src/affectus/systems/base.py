@@ -110,6 +110,11 @@ class System(nn.Module, ABC):
         feature files, films traced at 25 Hz): a sequence of dicts by batch key with targets. None otherwise."""
         return None
 
+    def scored(self, outputs: Outputs, batch: Batch) -> tuple[Outputs, Batch]:
+        """What is measured of a batch, outputs and targets row by row: the items, unless an item holds several (turns
+        of a conversation)."""
+        return outputs, batch
+
     def augment(self, batch: Batch, options: Mapping[str, Any]) -> Batch:
         """Training-time changes of a batch (mixup, erasing …), drawn from torch's generator."""
         return batch
@@ -176,11 +181,15 @@ class System(nn.Module, ABC):
         self.load_state_dict(fitting, strict=False)
         return sorted(set(own) - set(fitting))
 
+    def saved_state(self) -> dict[str, Tensor]:
+        """What `save` writes and `load_weights` wants; anything else keeps its values when weights are loaded."""
+        return self.state_dict()
+
     def save(self, folder: str | Path) -> Path:
         """Write `model.safetensors`, `config.json` and `card.json` (the layout that model hubs take)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.detach().cpu().clone().contiguous() for k, v in self.state_dict().items()},
+        save_file({k: v.detach().cpu().clone().contiguous() for k, v in self.saved_state().items()},
                   folder / "model.safetensors")  # fmt: skip
         record = {"system": self.card.name, "stage": self.stage, "config": asdict(self.config)}
         (folder / "config.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -192,7 +201,9 @@ class System(nn.Module, ABC):
         path = Path(folder) / "model.safetensors"
         if not path.is_file():
             raise ModelError(folder, "holds no model.safetensors", "give a folder written by save() or affectus train")
-        load_strictly(self, load_file(path), str(path))
+        saved = self.saved_state()
+        left_out = {key: value for key, value in self.state_dict().items() if key not in saved}
+        load_strictly(self, {**left_out, **load_file(path)}, str(path))
         return self
 
 
@@ -234,8 +245,9 @@ def unwrap(state: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def batch_of(raws: Sequence[Mapping[str, Any]], specs: Mapping[str, InputSpec]) -> Batch:
-    """Input tensors from decoded content by source kind, one mapping per item."""
-    return {name: torch.from_numpy(np.stack([spec(raw[spec.source]) for raw in raws])) for name, spec in specs.items()}
+    """Input tensors (lists of texts) from decoded content by source kind, one mapping per item."""
+    made = {name: [spec(raw[spec.source]) for raw in raws] for name, spec in specs.items()}
+    return {k: v if isinstance(v[0], str) else torch.from_numpy(np.stack(v)) for k, v in made.items()}
 
 
 def require(batch: Batch, *names: str) -> None:

@@ -34,6 +34,9 @@ class CorpusItems(Dataset):
         self.targets = system.targets(corpus, column) if column else {}
         known = np.ones(len(corpus), bool)
         for values in self.targets.values():
+            if values.dtype.kind == "O":  # records, texts
+                known &= np.array([value is not None for value in values], bool)
+                continue
             flat = values.reshape(len(corpus), int(np.prod(values.shape[1:])))
             known &= (flat >= 0).all(1) if values.dtype.kind == "i" else ~np.isnan(flat).all(1)
         self.kept = np.flatnonzero(known)
@@ -159,8 +162,10 @@ def outputs_of(
             parts = model.losses(batch, found, {})
         total += float(torch.stack([p.float() for p in parts.values()]).sum()) * size
         count += size
-        _gather(outputs, {k: v for k, v in found.items() if k not in model.bulky}, size)
-        _gather(targets, {k: batch[k] for k in ("label", "values", "labels") if k in batch}, size)
+        found, batch = model.scored(found, batch)
+        rows = len(next(iter(batch.values())))
+        _gather(outputs, {k: v for k, v in found.items() if k not in model.bulky}, rows)
+        _gather(targets, {k: batch[k] for k in ("label", "values", "labels") if k in batch}, rows)
     joined = [{k: np.concatenate(v) for k, v in part.items()} for part in (outputs, targets)]
     return joined[0], joined[1], total / max(count, 1)
 
