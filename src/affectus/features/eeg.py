@@ -24,6 +24,9 @@ BANDS: dict[str, tuple[float, float]] = {
     "gamma": (31.0, 50.0),
 }
 
+#: Bands of `log_power_maps`.
+MAP_BANDS = ("theta", "alpha", "beta", "gamma")
+
 # Polar angle (degrees from the top, front positive) at which a row crosses the midline, and the azimuth (degrees,
 # 90 = front, 180 = left) at which it meets the left half of the outer ring.
 _ROWS = {
@@ -145,6 +148,22 @@ def topographic_maps(values: np.ndarray, electrodes: Sequence[str], size: int = 
     if values.shape[-1:] != (len(electrodes),):
         raise MediaError("EEG", f"{len(electrodes)} electrodes are named but the values have shape {values.shape}")
     return (values @ weights.T).reshape(*values.shape[:-1], size, size).astype(np.float32)
+
+
+def log_power_maps(
+    signal: np.ndarray, electrodes: Sequence[str], rate: float, seconds: float = 4.0, size: int = 32
+) -> np.ndarray:
+    """Scalp maps of log power in `MAP_BANDS`, float32 `(4, size, size)`, averaged over windows of `seconds`.
+
+    `signal` is `(channels, samples)` in µV; the logarithm of its power, about 2 ± 2, is brought near ± 1. Raises
+    `MediaError` for another number of channels, NaN and less than one window.
+    """
+    signal = np.asarray(signal, np.float64)
+    if signal.ndim != 2 or len(signal) != len(electrodes):
+        raise MediaError("EEG", f"has shape {signal.shape}; {len(electrodes)} channels are needed")
+    power = band_power(signal, rate, seconds, bands={name: BANDS[name] for name in MAP_BANDS})
+    level = (np.log(np.maximum(power, 1e-6)).mean(0) - 2) / 2
+    return topographic_maps(level.T, electrodes, size)
 
 
 @lru_cache(maxsize=16)

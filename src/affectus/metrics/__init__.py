@@ -52,6 +52,7 @@ _MODULES = {
     ),
     "annotator_gap": "GapRule gap gap_agreement rounded_mean_mismatches",
     "expressions": "Expression characteristic log_odds exact_association pointwise_information",
+    "presence": "presence_report write_presence",
     "reports": "classification_report multilabel_report dimension_report",
     "intervals": "interval confusion_interval bootstrap bootstrap_counts Interval",
     "significance": "paired_permutation paired_interval mcnemar holm benjamini_hochberg",
