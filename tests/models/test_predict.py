@@ -216,3 +216,18 @@ def test_scene_intervals_are_the_factor_times_the_deviation(fake_models: Path) -
 def test_pictures_that_are_none_are_refused(fake_models: Path, image: np.ndarray, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         models.load("scene", fake_models / "scene").predict([image])
+
+
+def test_an_unsure_face_is_seen_in_the_mirror_too(fake_models: Path) -> None:
+    """With a second look for all, the result is the normalised geometric mean of crop and mirror; with none, the crop."""
+    model = models.load("face", fake_models / "face")
+    crops = [np.random.default_rng(i).integers(0, 256, (48, 48), dtype=np.uint8) for i in range(5)]
+    plain, mirrored = (model.probabilities(c) for c in (crops, [crop[:, ::-1].copy() for crop in crops]))
+    model.second_look = 1.01
+    both = np.sqrt(plain * mirrored)
+    np.testing.assert_allclose(model.probabilities(crops), both / both.sum(1, keepdims=True), rtol=1e-5)
+    model.second_look = float(np.median(plain.max(1)))
+    some = model.probabilities(crops)
+    sure = plain.max(1) >= model.second_look
+    np.testing.assert_allclose(some[sure], plain[sure])
+    assert model.probabilities([]).shape == (0, 8)

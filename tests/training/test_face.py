@@ -15,7 +15,7 @@ from affectus.nn.efficientnet import EfficientNetLite, LiteConfig
 from affectus.nn.mobilenet import FaceMobileNet
 from affectus.nn.phase import Phase
 from affectus.training.embedded.face import LABELS, FaceData, FaceNet, FaceTask
-from affectus.training.embedded.face_run import ShippedFace, build, logits_of, without_copies
+from affectus.training.embedded.face_run import ShippedFace, build, logits_of, looked_twice, without_copies
 from affectus.training.loop import fit
 from affectus.training.recipe import Recipe
 
@@ -166,3 +166,17 @@ def test_recipes_choose_the_trunk() -> None:
     assert lite.dropout.p == 0.5
     with pytest.raises(ConfigError, match="resnet: is no EfficientNet-Lite variant"):
         build(recipe(trunk="resnet", pretrained=False))
+
+
+def test_only_unsure_faces_are_looked_at_twice(learned: FaceTask) -> None:
+    images = learned.validation.images[:12]
+    first = logits_of(learned.model, images)
+    mirrored = logits_of(learned.model, np.ascontiguousarray(images[..., ::-1]))
+    np.testing.assert_allclose(looked_twice(learned.model, images, 1.0, 0.0), first)
+    np.testing.assert_allclose(looked_twice(learned.model, images, 1.0, 1.1), (first + mirrored) / 2, rtol=1e-5)
+    shares = np.exp(first) / np.exp(first).sum(1, keepdims=True)
+    top = shares.max(1)
+    some = looked_twice(learned.model, images, 1.0, float(np.median(top)))
+    changed = np.abs(some - first).max(1) > 1e-6
+    assert not changed[top >= np.median(top)].any()
+    assert changed.any()

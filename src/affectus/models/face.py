@@ -23,6 +23,8 @@ class FaceModel:
         self.size = int(self.card.inputs["size"])
         self.template = FER_TEMPLATE
         self.batch = int(self.card.inputs.get("batch", 16))
+        #: Below this probability of the first label the mirrored crop is looked at too.
+        self.second_look = float(self.card.inputs.get("second_look", 0.0))
         self._va = derived_dimensions(self.card.space, self.card.labels)
 
     def prepare(self, crops: Sequence[np.ndarray]) -> np.ndarray:
@@ -45,8 +47,19 @@ class FaceModel:
         return grey
 
     def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Calibrated probabilities (n, 8) in the label order of the card."""
+        """Calibrated probabilities (n, 8) in the label order of the card.
+
+        An unsure crop is seen a second time in the mirror, and the logits of both looks are averaged.
+        """
         x = self.prepare(crops)
+        first = self._run(x)
+        unsure = np.flatnonzero(first.max(1, initial=0.0) < self.second_look)
+        if len(unsure):
+            both = np.sqrt(first[unsure] * self._run(np.ascontiguousarray(x[unsure, :, :, ::-1])))
+            first[unsure] = both / both.sum(1, keepdims=True)
+        return first
+
+    def _run(self, x: np.ndarray) -> np.ndarray:
         parts = [self._session.run(None, {"images": x[i : i + self.batch]})[0] for i in range(0, len(x), self.batch)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.card.labels)), np.float32)
 

@@ -87,8 +87,9 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     result = fit(task, recipe.phases, folder, recipe.seed, recipe.precision, fingerprint=recipe.fingerprint)
     net.eval()
 
-    logits = logits_of(net, task.validation.images)
-    temperature = fit_temperature(task.validation.majority(), logits)
+    truth = task.validation.majority()
+    first = fit_temperature(truth, logits_of(net, task.validation.images))
+    temperature = fit_temperature(truth, looked_twice(net, task.validation.images, first, second_look(recipe)))
     package = folder / "model"
     package.mkdir(exist_ok=True)
     shipped = ShippedFace(net, temperature).eval()
@@ -111,12 +112,25 @@ def logits_of(net: FaceNet, images: np.ndarray, batch: int = 256) -> np.ndarray:
     return torch.cat(parts).numpy()
 
 
+def second_look(recipe: Recipe) -> float:
+    """Probability of the first label below which the shipped model looks at the mirrored crop too."""
+    return float(recipe.card.get("inputs", {}).get("second_look", 0.0))
+
+
+def looked_twice(net: FaceNet, images: np.ndarray, temperature: float, threshold: float) -> np.ndarray:
+    """Logits (n, 8) as the shipped model forms them: averaged with the mirror's where the first look is unsure."""
+    first = logits_of(net, images)
+    unsure = softmax(first, temperature).max(1) < threshold
+    second = logits_of(net, np.ascontiguousarray(images[..., ::-1]))
+    return np.where(unsure[:, None], (first + second) / 2, first)
+
+
 def _write_card(
     recipe: Recipe, package: Path, net: FaceNet, report: FaceData, temperature: float, difference: float, seconds: float
 ) -> Card:
     scored = report[np.flatnonzero(report.scored())]
     truth = scored.majority()
-    logits = logits_of(net, scored.images)
+    logits = looked_twice(net, scored.images, temperature, second_look(recipe))
     write_package(package, card_fields(recipe))
     model = FaceModel(package)
     probabilities = model.probabilities(list(scored.images))

@@ -1,8 +1,8 @@
 """What a picture evokes: Gaussian processes on the features of a frozen ImageNet trunk and on colour attributes.
 
 pixels at two sizes (B, 3, S, S) → EfficientNet-Lite trunk → pooled last features | pooled earlier maps, averaged over
-the sizes | colour attributes | faces and what they express → standardised blocks → one Gaussian process each for valence
-and arousal → mean and standard deviation (B, 2, 2).
+the sizes | colour attributes | faces and what they express → standardised blocks → one Gaussian process each for
+valence and arousal → mean and standard deviation (B, 2, 2).
 The few hyper-parameters are fitted by marginal likelihood; nothing of the trunk is trained on 755 pictures.
 """
 
