@@ -54,13 +54,18 @@ def read_inputs(
 
 def open_source(source: str | Path | Mapping[str, Any], kind: str, start: float = 0.0, end: float | None = None) -> Any:
     """Decoded content of one kind: "image" and "face" RGB pictures, "frames" and "faces" lists of them, "audio" samples
-    at 16 kHz, "text" a string; None for features that no media file holds. Raises MediaError."""
+    at 16 kHz, "text" a string, "turns" the turns of a transcript; None for features that no media file holds.
+
+    Raises MediaError.
+    """
     if isinstance(source, Mapping):
         content = source.get(kind)
         return open_source(content, kind, start, end) if isinstance(content, Path) else content
     path = Path(source)
     if kind == "text":
         return " ".join(turn.text for turn in media.read_turns(path))
+    if kind == "turns":
+        return media.read_turns(path)
     if kind == "audio":
         samples = media.read_audio(path)
         return samples[round(start * 16000) : None if end is None else round(end * 16000)]
