@@ -45,6 +45,9 @@ def _remove(path: Path) -> None:
     path.unlink()
 
 
+DFEW_LIST = "EmoLabel_DataSplit/test(single-labeled)/test_set_1.csv"
+MAFW_LIST = "anno/single/no_caption/set_1/test.csv"
+CREMA = "audio_visual/split01/test.csv"
 CASES = [
     ("goemotions", "goemotions", "train.tsv", _edit("\t27\t", "\t99\t"), "train.tsv:1: unknown label '99'"),
     ("goemotions", "goemotions", "labels.txt", _edit("amusement", "amusment"), "amusement, amusment"),
@@ -67,6 +70,26 @@ CASES = [
     ("cmu_mosi", "open_vocabulary/labels", "cmumosi_label.npz", _cut(0.9), "not a whole npz file"),
     ("charades_sta", "charades_sta", "charades_test.json", _cut(0.5), "charades_test.json:1: not JSON"),
     ("charades_sta", "charades_sta", "charades_test.json", _edit("[24.3, 30.4], ", ""), "3MSZA: spans and sentences"),
+    (
+        "charades_cg",
+        "charades_sta",
+        "Charades-CG_novel_word.json",
+        _cut(0.5),
+        "Charades-CG_novel_word.json:1: not JSON",
+    ),
+    ("charades_cd", "charades_sta", "Charades-CD_charades_test_ood.json", _cut(0.9), "test_ood.json:1: not JSON"),
+    ("cmu_mosei", "open_vocabulary/labels", "cmumosei_label.npz", _cut(0.5), "not a whole npz file"),
+    ("dfew", "face_video_splits/DFEW", DFEW_LIST, _edit("00001,1", "00001,9"), "test_set_1.csv:2: no label has"),
+    ("dfew", "face_video_splits/DFEW", DFEW_LIST, _remove, "fold 1: has no test list"),
+    ("ferv39k", "face_video_splits/FERV39K", "Annotation/test.csv", _edit("0118,3", "0118,7"), "test.csv:2: happ"),
+    ("mafw", "face_video_splits/MAFW", MAFW_LIST, _edit("00025,0", "00025,x"), "set_1/test.csv:2: "),
+    (
+        "crema_d",
+        "audio_visual_splits/crema-d",
+        CREMA,
+        _edit("AudioWAV/1001_DFA_ANG", "AudioWAV/1001_DFA_ANY"),
+        "is not actor_",
+    ),
     ("oasis", "oasis", "OASIS_train.tar", _cut(0.5), "archive is cut off within"),
     ("ravdess", "ravdess", "Audio_Speech_Actors_01-18.tar", _cut(0.5), "archive is cut off within"),
     ("ferplus", "ferplus", "FER2013Valid.tar.gz", _cut(0.5), "compressed data is damaged or cut off"),

@@ -188,3 +188,22 @@ def test_tab_separated_lines_keep_their_numbers_and_quotes(tmp_path: Path) -> No
     (tmp_path / "a.tsv").write_bytes('\ufeffid\ttext\r\n\r\n1\tsay "what\n\n2\t\n'.encode())
     files = Files(tmp_path)
     assert list(files.cells("a.tsv")) == [(1, ["id", "text"]), (3, ["1", 'say "what']), (5, ["2", ""])]
+
+
+def test_a_missing_column_is_named_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("name, english\nx,y\n")
+    ((line, row),) = Files(tmp_path).records("a.csv")
+    assert (line, row["name"], row["english"], row.get("chinese")) == (2, "x", "y", None)
+    with pytest.raises(CorpusError, match=r"^a\.csv:1: has no column 'chinese' \(its columns are 'name', 'english'\)"):
+        row["chinese"]
+
+
+@pytest.mark.parametrize("file", ["gt-eng.csv", "final-EMER-reason.csv"])
+def test_unknown_columns_of_a_corpus_are_a_clear_error(tmp_path: Path, file: str) -> None:
+    root = corpora.write_tiny("emer", tmp_path)
+    path = root / file
+    header, _, rest = path.read_text(encoding="utf-8").partition("\n")
+    path.write_text(header.upper() + "\n" + rest, encoding="utf-8")
+    with pytest.raises(CorpusError, match=rf"{file}:1: has no column"):
+        corpora.load("emer", root)
+    assert any("has no column" in problem.reason for problem in corpora.check("emer", root))

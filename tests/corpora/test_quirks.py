@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -297,6 +298,21 @@ def test_referring_expressions_and_boxes(make: Make) -> None:
     path.write_text(path.read_text().replace("[4.0, 5.5, 20.0, 30.0]", "[4.0, 5.5, 200.0, 30.0]", 1))
     with pytest.raises(CorpusError, match="is not within 64×64"):
         corpora.load("refcoco", root)
+
+
+def test_expressions_for_several_targets_or_none(make: Make) -> None:
+    root = make("grefcoco")
+    expressions = corpora.load("grefcoco", root, "train")
+    assert [len(boxes) for boxes in expressions.column("meta:boxes")] == [1, 2, 0]
+    assert expressions.row(1)["meta:boxes"][1] == [30.0, 0.0, 34.0, 64.5]
+    assert expressions.image(2).shape == (64, 64, 3)
+    path = root / "data" / "annotations" / "grefcoco" / "instances.json"
+    content = json.loads(path.read_text())
+    content["val"][0]["bbox"][1][0][0] = 60.0
+    del content["testA"][0]["annotations"]
+    path.write_text(json.dumps(content))
+    problems = [(p.row, p.reason.partition(":")[0]) for p in corpora.check("grefcoco", root) if p.level == "error"]
+    assert problems == [(1, "val"), (1, "testA")]
 
 
 def test_artemis_escaped_names_and_histograms(make: Make, tmp_path: Path) -> None:

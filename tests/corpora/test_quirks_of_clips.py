@@ -112,6 +112,24 @@ def test_videomind_layers_and_the_rule_of_intents(make: Make, tmp_path: Path) ->
     assert any("breaks the rule" in p.reason for p in corpora.check("videomind", tmp_path / "flat"))
 
 
+def test_videomind_faults_are_flagged(make: Make) -> None:
+    root = make("videomind")
+    items = json.loads((root / "videomind_test.json").read_text())
+    items[0]["abstract"] = "None"
+    items[0]["factual"]["asr"] = " "
+    items[1]["intent"]["character"] = "He wants to win."
+    (root / "videomind_test.json").write_text(json.dumps([*items, items[1]]))
+    said = [str(problem) for problem in corpora.check("videomind", root)]
+    for fault in (
+        "videomind_test.json:1: asr is ' '; what is absent should be written \"None\"",
+        "test_00000: a layer is empty",
+        "test_00001: intent of the character breaks the rule: 'He wants to win.'",
+        "second copy of item test_00001",
+    ):
+        assert sum(fault in line for line in said) == 1, fault
+    assert len(said) == 5  # and the test part is not as large as published
+
+
 def test_face_lists_by_name_and_by_number(make: Make, tmp_path: Path) -> None:
     faces = corpora.load("affectnet_mini", make("affectnet_mini"))
     assert faces.column("label:ekman8") == list(faces.labels("label:ekman8"))

@@ -11,6 +11,8 @@ import pytest
 from affectus import corpora
 from affectus.corpora.files import Files
 from affectus.corpora.readers import emotiontalk, meld
+from affectus.labels.restricted import load_npz
+from affectus.metrics import accuracy, weighted_f1
 
 pytestmark = pytest.mark.corpus
 
@@ -113,6 +115,23 @@ def test_emotiontalk_split_table_and_label_agreement(shared_data: Path) -> None:
     shared = set(talk.split("valid").column("speaker")) & set(test.column("speaker"))
     assert shared == {"02", "13"}
     assert not any("[" in t or "]" in t for t in talk.column("text"))
+
+
+def test_emotiontalk_majority_of_three_modalities_and_four_classes(shared_data: Path) -> None:
+    talk = corpora.load("emotiontalk", shared_data / "emotiontalk")
+    test = talk.split("test")
+    order = {label: i for i, label in enumerate(talk.labels("label:emotiontalk7"))}
+    truth = test.targets("label:emotiontalk7")
+    audio, text, video = (
+        np.array([order[label] for label in test.column(f"meta:{side}_label")]) for side in ("audio", "text", "video")
+    )
+    vote = np.where(text == video, text, audio)  # where all three differ, the sound decides
+    assert accuracy(truth, vote, 7) == pytest.approx(0.7014, abs=5e-5)
+    assert weighted_f1(truth, vote, 7) == pytest.approx(0.6908, abs=5e-5)
+    seven, four = (load_npz(shared_data / "emotiontalk" / f"{name}.npz") for name in ("mm_label", "mm_label4"))
+    for part, items in four.items():
+        kept = {name: item["emo"] for name, item in seven[part].items() if item["emo"] < 4}
+        assert {name: item["emo"] for name, item in items.items()} == kept
 
 
 def test_emotiontalk_markup_is_removed() -> None:

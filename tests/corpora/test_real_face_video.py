@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pyarrow.compute as pc
 import pytest
 
@@ -15,6 +16,7 @@ from affectus.corpora.files import Files
 from affectus.corpora.readers import crema_d, emoset
 from affectus.corpora.splits import official_folds
 from affectus.errors import CorpusError
+from affectus.metrics import accuracy, uar
 
 pytestmark = pytest.mark.corpus
 
@@ -30,6 +32,14 @@ def test_dfew_folds(shared_data: Path) -> None:
     assert next((f, len(a), len(b)) for f, a, b in official_folds(clips.table)) == (1, 9356, 2341)
     assert set(clips.column("media")) == {None}
     assert corpora.check("dfew", shared_data / "face_video_splits" / "DFEW") == []
+
+
+def test_constant_answers_on_a_fold_of_dfew(shared_data: Path) -> None:
+    clips = corpora.load("dfew", shared_data / "face_video_splits" / "DFEW")
+    truth = clips.filter(pc.equal(clips.table["fold"], 1)).targets("label:dfew7")
+    happy = np.full(len(truth), clips.labels("label:dfew7").index("happy"))
+    assert accuracy(truth, happy, 7) == pytest.approx(489 / 2341)
+    assert uar(truth, happy, 7) == pytest.approx(1 / 7)
 
 
 def test_ferv39k_counts_by_name(shared_data: Path) -> None:

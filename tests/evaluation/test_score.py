@@ -136,6 +136,24 @@ def test_mvei_reads_verdicts_in_the_published_layout(write: Write) -> None:
     assert value(evaluation.score("mvei", file, variant="strict"), "accuracy") == 0.75
 
 
+def test_mvei_counts_of_answers(write: Write) -> None:
+    def scored(answers: list[str], labels: list[str]) -> dict[str, float]:
+        held = [
+            {"statement": "x", "label": label, "class": "scene context", "predict": answer}
+            for answer, label in zip(answers, labels, strict=True)
+        ]
+        item = {"image_id": "awe/awe_1.jpg", "ov_emotion": ["awe"], "statement_list": held}
+        record = evaluation.score("mvei", write("MVEI_predict.json", [item]), variant="published")
+        return {name: value(record, name) for name in ("accuracy", "positive_ratio", "give_up_ratio")}
+
+    labels = ["correct", "correct", "incorrect", "incorrect"]
+    mixed = scored(["Correct", "Incorrect.", "I am unsure", "The statement is correct."], labels)
+    assert mixed == {"accuracy": 0.25, "positive_ratio": 0.5, "give_up_ratio": 0.25}
+    always = scored(["CORRECT"] * 4, ["correct", "incorrect", "incorrect", "incorrect"])
+    assert always == {"accuracy": 0.25, "positive_ratio": 1.0, "give_up_ratio": 0.0}
+    assert scored(["", "I am unsure", "", ""], labels)["give_up_ratio"] == 1
+
+
 def test_ca_mer_example_of_the_sheet(write: Write) -> None:
     truth = write("g.json", {"a": ["happy"], "b": ["angry", "worry"], "c": ["sad"]})
     guess = write("p.json", {"a": ["joy"], "b": ["anger"], "c": ["sadness", "fear", "neutral"]})

@@ -42,9 +42,23 @@ def test_circle_similarity_of_conversation_emotions() -> None:
     assert similarity[at("happy"), at("angry")] == 0
     assert similarity[at("angry"), at("frustrated")] == pytest.approx(math.cos(math.radians(90)), abs=1e-12)
     assert similarity[at("neutral"), at("sad")] == pytest.approx(1 / 6)
+    assert similarity[at("sad"), at("frustrated")] == pytest.approx(0.3090, abs=5e-5)
     assert labels.circle_angles("emorynlp7")[labels.space("emorynlp7").index("Powerful")] == 45
     with pytest.raises(LabelError, match="calm"):
         labels.circle_angles("ravdess8")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ("joy", "surprise", 0.5878), ("anger", "disgust", 0.5878), ("anger", "fear", 0.3090),
+        ("fear", "disgust", 0.9511), ("anger", "sadness", 0.0), ("surprise", "fear", 0.0), ("neutral", "joy", 0.1429),
+    ],
+)  # fmt: skip
+def test_circle_similarity_of_meld(first: str, second: str, expected: float) -> None:
+    known = labels.space("meld7")
+    similarity = labels.circle_similarity(known)
+    assert similarity[known.index(first), known.index(second)] == pytest.approx(expected, abs=5e-5)
 
 
 UNITS = ["signed", "unit", "likert5", "likert7", "likert9"]

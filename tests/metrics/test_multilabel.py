@@ -47,6 +47,7 @@ def test_set_f1_of_one_row() -> None:
     truth, prediction = m.indicator([{1, 4, 15}], labels), m.indicator([{1, 4}], labels)
     assert m.multilabel_f1(truth, prediction, "samples") == pytest.approx(0.8)
     assert m.multilabel_f1(m.indicator([{1, 4}], labels), m.indicator([{1, 6}], labels), "samples") == 0.5
+    assert m.multilabel_f1(m.indicator([{1, 4}], labels), m.indicator([set()], labels), "samples") == 0
 
 
 @pytest.mark.parametrize(("prediction", "expected"), [(["Horror"], 0), (["Fear"], 1), ([["x", "Fear"]], 1), ([[]], 0)])
@@ -108,6 +109,10 @@ def test_weighted_accuracy_is_the_mean_of_both_rates() -> None:
     prediction = np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 1, 0]])
     per_label = [sk.balanced_accuracy_score(truth[:, i], prediction[:, i]) for i in (0, 1)]
     assert m.weighted_accuracy(truth, prediction) == pytest.approx(np.mean(per_label))
+    one = np.array([1] * 4 + [0] * 10)[:, None]  # 3 of 4 found, 5 of 10 rejected
+    assert m.weighted_accuracy(one, np.array([1, 1, 1, 0] + [0] * 5 + [1] * 5)[:, None]) == pytest.approx(0.625)
+    assert m.weighted_accuracy(one, np.ones_like(one)) == m.weighted_accuracy(one, np.zeros_like(one)) == 0.5
+    assert m.weighted_accuracy(one, one) == 1
     with pytest.raises(ValueError, match="no label occurs"):
         m.weighted_accuracy(truth[:, 2:], prediction[:, 2:])
 

@@ -52,6 +52,18 @@ def _clean(member: str) -> str | None:
     return "/".join(parts)
 
 
+class Row(dict[str, str]):
+    """A row of a csv file by column; asking for a column that is not there is an error that names the file."""
+
+    def __init__(self, cells: dict[str, str], ref: str) -> None:
+        super().__init__(cells)
+        self._ref = ref
+
+    def __missing__(self, name: str) -> str:
+        held = ", ".join(repr(column) for column in list(self)[:12])
+        raise CorpusError(f"{self._ref}:1", f"has no column {name!r}", f"its columns are {held or 'none'}")
+
+
 class Archive:
     """A tar (plain or compressed) or zip archive read in place; `damage` is a clause, empty when it is whole."""
 
@@ -317,12 +329,12 @@ class Files:
             if line.strip():
                 yield number, line.rstrip("\r").split("\t")
 
-    def records(self, ref: str, encoding: str = "utf-8-sig", delimiter: str = ",") -> Iterator[tuple[int, dict]]:
-        """Rows of a csv file with a header as (line number, dictionary with stripped keys)."""
+    def records(self, ref: str, encoding: str = "utf-8-sig", delimiter: str = ",") -> Iterator[tuple[int, Row]]:
+        """Rows of a csv file with a header as (line number, row with stripped column names)."""
         reader = csv.DictReader(io.StringIO(self.text(ref, encoding), newline=""), delimiter=delimiter)
         reader.fieldnames = [(name or "").strip() for name in reader.fieldnames or ()]
         for row in reader:
-            yield reader.line_num, row
+            yield reader.line_num, Row(row, ref)
 
     def header(self, ref: str, encoding: str = "utf-8-sig", delimiter: str = ",") -> list[str]:
         """Column names of a csv file."""

@@ -24,9 +24,11 @@ class Folds:
         self.labels: dict[str, str] = {}
         self.fold: dict[str, int] = {}
         self._trained: dict[tuple[int, str], str] = {}
+        self._lists: dict[str, set[int]] = {"train": set(), "test": set()}
 
     def add(self, fold: int, part: str, name: str, label: str, ref: str, line: int) -> None:
         """Take one line of a list; contradictions between lists are errors."""
+        self._lists[part].add(fold)
         known = self.labels.setdefault(name, label)
         if known != label:
             self.notes.error(ref, line, f"{name} is {label} here and {known} in another list", "fetch the lists again")
@@ -37,8 +39,12 @@ class Folds:
             reason = f"{name} is tested in folds {self.fold[name]} and {fold}"
             self.notes.error(ref, line, reason, "fetch the lists again")
 
-    def check_overlap(self) -> None:
-        """Note clips that are trained on and tested within one fold."""
+    def check(self) -> None:
+        """Note folds that lack a list, and clips that are trained on and tested within one fold."""
+        train, test = self._lists["train"], self._lists["test"]
+        for fold in sorted(train ^ test) if train and test else ():
+            lacking = "test" if fold in train else "train"
+            self.notes.error(f"fold {fold}", 0, f"has no {lacking} list", "fetch the lists again")
         for name, fold in self.fold.items():
             if ref := self._trained.get((fold, name)):
                 self.notes.error(ref, 0, f"{name} is in the train and the test list of fold {fold}")

@@ -54,7 +54,9 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
         if name is None and not numbers:
             raise CorpusError(ref, "has numbers only, and there is no class_map_fer.json", INFO.obtain)
         for line, row in files.records(ref):
-            written = row[name] if name else numbers.get(str(row[number]).strip().removesuffix(".0"), row[number])
+            written = (
+                row[name] if name else numbers.get(str(row[str(number)]).strip().removesuffix(".0"), row[str(number)])
+            )
             label = notes.lookup("ekman8", written, ref, line)
             if label is not None:
                 place = str(row[path]).replace("\\", "/")

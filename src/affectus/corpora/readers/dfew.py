@@ -53,7 +53,7 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
             label = notes.decode("dfew7", row.get("label"), ref, line, variant)
             if label is not None:
                 folds.add(fold, part, str(row.get("video_name")).strip().zfill(5), label, ref, line)
-    folds.check_overlap()
+    folds.check()
     for name, label in folds.labels.items():
         yield {"id": name, "fold": folds.fold.get(name), "media": clip(files, name), "label:dfew7": label}
 

@@ -37,15 +37,15 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
         raise CorpusError(files.root, "neither gt-eng.csv nor final-EMER-reason.csv is there", INFO.obtain)
     for ref in first:
         for line, row in files.records(ref):
-            label = notes.lookup("mer6", row.get("emotions"), ref, line)
+            label = notes.lookup("mer6", row["emotions"], ref, line)
             if label is not None:
-                yield _row(files, row["names"], 1, row.get("reasons")) | {
-                    "text": row.get("subtitles"),
+                yield _row(files, row["names"], 1, row["reasons"]) | {
+                    "text": row["subtitles"],
                     "label:mer6": label,
                 }
     for ref in second:
         for line, row in files.records(ref):
-            if not row.get("english"):
+            if not row["english"]:
                 notes.error(ref, line, "no English description", "fetch the file again")
                 continue
             yield _row(files, row["name"], 2, row["english"]) | {"meta:reason_chinese": row.get("chinese")}

@@ -39,6 +39,7 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
     """Columns `label:ferv39k7` and `meta:scene`."""
     clips = _clips(files)
     found = False
+    numbers: dict[str, str] = {}
     for split, patterns in _LISTS.items():
         for ref in [r for pattern in patterns for r in files.match(pattern)]:
             found = True
@@ -52,7 +53,9 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
                     continue
                 scene, emotion, name = parts[-3:]
                 label = notes.lookup("ferv39k7", emotion, ref, line)
-                if label is not None:
+                if label is not None and len(cells) > 1 and numbers.setdefault(label, cells[1]) != cells[1]:
+                    notes.error(ref, line, f"{label} has the number {cells[1]} here and {numbers[label]} elsewhere")
+                elif label is not None:
                     key = f"{scene}/{emotion}/{name.partition('.')[0]}"
                     yield {"id": key, "split": split, "media": clips.get(key.lower()), "label:ferv39k7": label,
                            "meta:scene": scene}  # fmt: skip

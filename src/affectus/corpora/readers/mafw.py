@@ -52,7 +52,7 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
                     folds.add(_fold(files, ref), part, str(cells.get("video_name")), label, ref, line)
     if not folds.labels:
         raise CorpusError(files.root, "no set_1 … set_5 with train and test lists", INFO.obtain)
-    folds.check_overlap()
+    folds.check()
     for name, label in folds.labels.items():
         yield {"id": name, "fold": folds.fold.get(name), "media": clip(files, name), "label:mafw11": label}
 

@@ -54,7 +54,12 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
     found = False
     for ref in refs:
         for number, item in _items(files, ref, notes):
-            layers = _layers(item)
+            flat = _flat(item)
+            layers = {k: v for k, v in flat.items() if not _nothing(v)}
+            for fact in ("ocr", "asr"):
+                value = flat.get(f"factual_{fact}")
+                if _nothing(value) and str(value).strip() != "None":
+                    notes.warn(ref, number, f'{fact} is {value!r}; what is absent should be written "None"')
             if "abstract" in layers or "intent_uploader" in layers:
                 found = True
                 yield _row(files, item, layers, ref, number)
@@ -84,13 +89,18 @@ def _items(files: Files, ref: str, notes: Notes) -> Iterator[tuple[int, Mapping[
             yield from ((n, item) for n, item in enumerate(content, 1) if isinstance(item, dict))
 
 
-def _layers(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Texts of all layers under flat lower-case names; nothing where the publisher wrote "None"."""
+def _flat(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Texts of all layers under flat lower-case names."""
     flat: dict[str, Any] = {}
     for key, value in item.items():
         inner = {f"{key}_{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
         flat |= {re.sub(r"[^a-z]+", "_", k.lower()).strip("_"): v for k, v in inner.items()}
-    return {k: v for k, v in flat.items() if not (isinstance(v, str) and v.strip().lower() in _NOTHING)}
+    return flat
+
+
+def _nothing(value: Any) -> bool:
+    """Whether a text says that there is none."""
+    return isinstance(value, str) and value.strip().lower() in _NOTHING
 
 
 def _row(files: Files, item: Mapping[str, Any], layers: dict[str, Any], ref: str, number: int) -> dict[str, Any]:
