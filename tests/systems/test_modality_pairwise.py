@@ -329,6 +329,8 @@ def test_published_vectors_of_meld(shared_data: Path, tmp_path: Path) -> None:
     system = build(Config.meld())
     items = system.items(corpus, "label:meld7")
     assert len(items) == 1108
+    part = system.items(corpus.take([7, 3]), "label:meld7")
+    np.testing.assert_array_equal(part[0]["egemaps"], items[7]["egemaps"])
     assert {n: items[0][n].shape[0] for n in system.config.modalities} == system.config.vector_widths
     assert np.isfinite(np.concatenate([items[i]["egemaps"] for i in range(50)])).all()
     with pytest.raises(ConfigError, match="feature files"):

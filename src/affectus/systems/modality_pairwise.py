@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from affectus import corpora
 from affectus.corpora import Corpus
 from affectus.corpora.readers import meld
 from affectus.errors import ConfigError
@@ -130,8 +131,7 @@ class Config:
     @property
     def vector_widths(self) -> dict[str, int]:
         """Widths of the modalities that are vectors."""
-        names = self.modalities[len(self.modalities) - len(self.vectors) :]
-        return dict(zip(names, self.vectors, strict=True))
+        return dict(zip(self.modalities[len(self.modalities) - len(self.vectors) :], self.vectors, strict=True))
 
     @classmethod
     def mosei(cls) -> Config:
@@ -261,7 +261,9 @@ class _Pairwise(System):
         if corpus.name != "meld" or not self.config.vectors:
             return None
         ids = corpus.column("id")
-        found = meld.features(corpus.files, ids)
+        whole = corpora.load("meld", corpus.files.root, strict=False).column("id")  # feature files follow all rows
+        place = {name: i for i, name in enumerate(whole)}
+        found = {n: x[[place[i] for i in ids]] for n, x in meld.features(corpus.files, whole).items()}
         if missing := [name for name in self.config.modalities if name not in found]:
             raise ConfigError(", ".join(missing), "are not among the feature files", f"found: {', '.join(found)}")
         targets = self.targets(corpus, column) if column else {}
@@ -363,10 +365,9 @@ class ModalityPairwise(_Pairwise):
         if not self.config.several:
             return super().targets(corpus, column)
         known, own = corpus.labels(column), self.labels()
-        if missing := [name for name in known if name not in own]:
-            raise ConfigError(column, f"has labels that this model does not give: {', '.join(missing)}")
-        order = [known.index(name) for name in own]
-        return {"labels": corpus.multi_hot(column)[:, order]}
+        if set(known) != set(own):
+            raise ConfigError(column, f"has labels {', '.join(known)}; this model gives {', '.join(own)}")
+        return {"labels": corpus.multi_hot(column)[:, [known.index(name) for name in own]]}
 
     def decode(self, outputs: Outputs) -> list[Prediction]:
         """Probabilities: independent ones where there are several labels."""
