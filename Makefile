@@ -34,6 +34,8 @@ types: $(VENV)/dev
 imports: $(VENV)/dev
 	$(BIN)/lint-imports
 
+# Two workers on two cores: one thread each.
+suite: export OMP_NUM_THREADS = 1
 suite: $(VENV)/dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 15
 
