@@ -27,8 +27,9 @@ class Expression:
     """One expression: in how many marked and other texts it occurs, and how much more than elsewhere.
 
     `log_odds` is the log-odds ratio with informative Dirichlet prior (Monroe et al. 2008) and `z` its z-score;
-    `odds_ratio` (common over groups after Mantel & Haenszel, half a text added to each cell) with its 95 % bounds; `p` is exact and
-    two-sided, `q` corrected after Benjamini & Hochberg; `information` is the pointwise mutual information in bits.
+    `odds_ratio` (common over groups after Mantel & Haenszel, half a text added to each cell) has its 95 % bounds; `p`
+    is exact and two-sided, `q` corrected after Benjamini & Hochberg; `information` is the pointwise mutual information
+    in bits.
     """
 
     text: str

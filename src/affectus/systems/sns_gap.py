@@ -164,7 +164,7 @@ class SnsGap(System):
 
     def phases(self) -> list[Phase]:
         if self.config.encoder.startswith("ngrams:"):
-            # Plain gradient steps with decay are a ridge penalty; AdamW would step as far for rare n-grams as for common.
+            # Plain steps with decay are a ridge penalty; AdamW would step as far for rare n-grams as for common ones.
             return [Phase("fit", epochs=8, lr=0.1, batch_size=64, weight_decay=5e-4, warmup=0.0, optimizer="sgd")]
         return [Phase("finetune", epochs=4, lr=2e-5, batch_size=32, weight_decay=0.01, warmup=0.1)]
 

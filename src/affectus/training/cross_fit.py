@@ -28,9 +28,9 @@ def cross_fit(
 ) -> dict[str, np.ndarray]:
     """Outputs by name for all items, each from the system that did not learn from its fold.
 
-    `build(fold)` gives a fresh system, trained through its own phases (or the given ones) with the last weights kept, so that nothing is
-    chosen on the held-out fold. `folds` are row numbers (see `corpora.splits.group_folds`); together they must hold
-    every item once, else ConfigError.
+    `build(fold)` gives a fresh system, trained through its own phases (or the given ones) with the last weights kept,
+    so that nothing is chosen on the held-out fold. `folds` are row numbers (see `corpora.splits.group_folds`); together
+    they must hold every item once, else ConfigError.
     """
     count: int = len(items)  # type: ignore[arg-type]
     every = np.concatenate([np.asarray(fold, np.int64) for fold in folds])

@@ -2,7 +2,8 @@
 
 The published tables are read by their columns: `sentence` or `text` with either nine ratings (`rating_1` … `rating_9`,
 1–7), or `mean`, or `label`. Five or more ratings above 4 make a sentence visual, five or more below 4 non-visual, and
-the rest is ambiguous or neutral. A column `split`, or train/valid/test in the file name, gives the split.
+the rest is ambiguous or neutral. A column `image_path` names the picture of a sentence; a column `split`, or
+train/valid/test in the file name, gives the split.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
                 "id": f"{files.stem(ref)}/{line}",
                 "split": SPLIT_NAMES.get((row.get("split") or "").lower(), named),
                 "text": row[column],
+                "media": _picture(files, row.get("image_path"), ref, line, notes),
                 "raw:visualness": mean,
                 "dim:visualness": rescale(mean, 1, 7),
                 "meta:verdict": verdict(known) if known else given,
@@ -74,6 +76,15 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
             }
     if not found:
         raise CorpusError(files.root, "no csv with sentences and ratings, means or labels", INFO.obtain)
+
+
+def _picture(files: Files, name: str | None, ref: str, line: int, notes: Notes) -> str | None:
+    if not name:
+        return None
+    found = files.beside(ref, name)
+    if found is None:
+        notes.error(ref, line, f"no picture {name!r} in the folder", "fetch the pictures too")
+    return found
 
 
 def write_tiny(tiny: Tiny) -> None:
