@@ -87,7 +87,7 @@ def score_rows(system: Any, corpus: Corpus, options: Mapping[str, Any]) -> Recor
         model=system.card.name,
         corpus=corpus.name,
         split="",
-        n=len(items),
+        n=len(next(iter(outputs.values()))),  # an item may hold several rows (turns of a conversation)
         metrics={},
         perspective=system.card.perspective,
         target=str(options.get("column", "")),
