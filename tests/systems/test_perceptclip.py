@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,6 +30,8 @@ from affectus.systems.base import Batch, System
 from affectus.systems.perceptclip import QUALITY_RANGE, Config, PerceptClip, SharedPerceptClip
 from affectus.systems.prediction import predict
 from affectus.training.optimisation import select_parameters
+from affectus.training.recipe import Recipe
+from affectus.training.system_run import build_system
 
 TINY = Config.tiny()
 
@@ -395,6 +398,16 @@ def test_start_from_clip_weights(openai_clip: Any) -> None:
     with torch.no_grad():
         wanted = openai_clip.image(pixels, clip, 16, 2)
         torch.testing.assert_close(system.encoder(pixels), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_missing_start_is_named(tmp_path: Path) -> None:
+    recipe = Recipe(model="perceptclip", title="t", corpora={"synthetic": "s"},
+                    options={"config": "tiny", "start": str(tmp_path / "clip-vit-large-patch14")})  # fmt: skip
+    with pytest.raises(ConfigError, match=r"clip-vit-large-patch14.model\.safetensors: does not exist"):
+        build_system(recipe)
+    save_file({k: v.contiguous() for k, v in build().state_dict().items()}, tmp_path / "model.safetensors")
+    recipe.options["start"] = str(tmp_path)
+    assert torch.equal(build_system(recipe).state_dict()["mlp.fc1.bias"], build().mlp.fc1.bias)
 
 
 def test_bad_input_is_named() -> None:

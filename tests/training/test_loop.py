@@ -210,6 +210,8 @@ def test_schedule_in_steps_and_constant() -> None:
 
     steps = Phase("p", 4, 1.0, 8, warmup=0.0, optimizer="sgd", schedule="steps", decay=0.5, decay_every=2)
     assert rates(steps) == [1.0] * 20 + [0.5] * 20
+    at = Phase("p", 4, 1.0, 8, warmup=0.0, optimizer="sgd", schedule="steps", decay=0.5, milestones=(1, 3))
+    assert rates(at) == [1.0] * 10 + [0.5] * 20 + [0.25] * 10
     assert set(rates(Phase("p", 4, 2.0, 8, warmup=0.0, optimizer="sgd", schedule="constant"))) == {2.0}
 
 

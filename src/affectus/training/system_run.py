@@ -78,7 +78,10 @@ def build_system(recipe: Recipe) -> System:
         config = read_config(kind, {**asdict(base), **changes}, recipe.model)
     system = registry.build(recipe.model, config, stage, recipe.seed)
     if start := recipe.options.get("start"):
-        system.initialise(load_file(Path(start) / "model.safetensors"))
+        weights = Path(start) / "model.safetensors"
+        if not weights.is_file():
+            raise ConfigError(f"start: {weights}", "does not exist", "set start to a folder with weights")
+        system.initialise(load_file(weights))
     return system
 
 
