@@ -221,7 +221,8 @@ def test_frozen_trunk_is_read_as_maps(tmp_path: Path) -> None:
     config = replace(
         TINY, frozen=True, head="values", attributes=("brightness", "colorfulness"), counts=(11, 11), grid=2
     )
-    system = build(config).eval()
+    system = build(config)
+    assert not system.trunk.training  # also before anything switches modes
     corpus = corpora.load("oasis", tmp_path)
     items = system.items(corpus, "dim:valence,dim:arousal")
     assert "image" not in items[0]
@@ -229,6 +230,7 @@ def test_frozen_trunk_is_read_as_maps(tmp_path: Path) -> None:
     assert 0 <= int(items[0]["brightness"]) <= 10
     batch = {level: torch.from_numpy(items[0][level])[None] for level in ("low", "mid", "high")}
     picture = torch.from_numpy(system.inputs()["image"](corpus.image(0)))[None]
+    system.eval()
     torch.testing.assert_close(system(batch)["values"], system({"image": picture})["values"], atol=2e-2, rtol=2e-2)
     assert not system.train().trunk.training
 

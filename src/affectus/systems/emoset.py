@@ -165,7 +165,7 @@ class EmoSet(System):
         self.dropout = nn.Dropout(c.dropout)
         self.classifier = nn.Linear(widths["high"] + c.code * len(c.attributes), outputs)
         if c.frozen:
-            self.trunk.requires_grad_(False)
+            self.trunk.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Self:
         """A frozen trunk keeps its statistics."""
