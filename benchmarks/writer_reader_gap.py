@@ -42,10 +42,10 @@ PROTOCOL: dict[str, Any] = {
     "test": "exact, two-sided, conditional on writer or document",
     "correction": "q (Benjamini, Hochberg) over all expressions of one emotion and rule, not over the studies; n-grams "
     "that overlap are counted each",
-    "settings": "optimiser of the n-gram detector chosen among four on the anger AUC of these very folds, so that number "
-    "leans upwards; all other emotions and EmoBank were scored with it as it was. The variants without class weight and "
-    "by regression run with the same settings, which suit them less: under the first choice (AdamW, 2e-2) they had "
-    "0.621 and 0.644 against 0.610 of the detector, so their order says nothing",
+    "settings": "optimiser of the n-gram detector chosen among four on the anger AUC of these very folds, so that "
+    "number leans upwards; all other emotions and EmoBank were scored with it as it was. The variants without class "
+    "weight and by regression run with the same settings, which suit them less: under the first choice (AdamW, 2e-2) "
+    "they had 0.621 and 0.644 against 0.610 of the detector, so their order says nothing",
     "of_detected": "expressions of the tenth of texts with the highest out-of-fold score; the detector reads the same "
     "n-grams, so these are descriptive and carry no p-value",
 }

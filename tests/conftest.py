@@ -186,7 +186,8 @@ def _fake_scene(folder: Path) -> None:
                "zero": np.zeros(1, np.float32)}  # fmt: skip
     _save(folder, nodes, inputs, output, weights)
     _card(folder, modality="scene", perspective="evoked", space="va", labels=["valence", "arousal"],
-          dimensions=["valence", "arousal"], inputs={"sizes": [32, 40]}, calibration={"interval_factor": 1.96})  # fmt: skip
+          dimensions=["valence", "arousal"], inputs={"sizes": [32, 40]},
+          calibration={"interval_factor": 1.96})  # fmt: skip
 
 
 class OpenAiClip:

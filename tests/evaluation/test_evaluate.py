@@ -114,14 +114,14 @@ def test_songs_and_second_copies_of_a_voice_are_not_counted(use_model: Install, 
     assert sum(record["left_out"].values()) == 2
 
 
-def test_readers_ratings_come_first_and_the_others_are_named(use_model: Install, tiny: Tiny) -> None:
+def test_combined_ratings_come_first_and_the_others_are_named(use_model: Install, tiny: Tiny) -> None:
     corpus = corpora.load("emobank", tiny("emobank"))
-    rated = dict(zip(corpus.column("text"), corpus.column("dim:valence@evoked"), strict=True))
+    rated = dict(zip(corpus.column("text"), corpus.column("dim:valence"), strict=True))
     use_model(OracleModel("words", lambda text: {"valence": rated[text]}))
     record = evaluation.evaluate("words", "emobank", corpus.files.root, "all")
-    assert record["target"] == "dim:*@evoked"
+    assert record["target"] == "dim:*"
     assert record["metrics"]["ccc_valence"]["value"] == pytest.approx(1)
-    assert {"pcc_valence_mixed", "pcc_arousal_expressed", "pcc_dominance"} <= set(record["metrics"])
+    assert {"pcc_valence_evoked", "pcc_arousal_expressed", "pcc_dominance"} <= set(record["metrics"])
     assert record["baselines"]["mean"]["pcc_valence"] == 0
 
 

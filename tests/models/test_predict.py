@@ -219,7 +219,7 @@ def test_pictures_that_are_none_are_refused(fake_models: Path, image: np.ndarray
 
 
 def test_an_unsure_face_is_seen_in_the_mirror_too(fake_models: Path) -> None:
-    """With a second look for all, the result is the normalised geometric mean of crop and mirror; with none, the crop."""
+    """With a second look for all the result is the normalised geometric mean of crop and mirror, else the crop's."""
     model = models.load("face", fake_models / "face")
     crops = [np.random.default_rng(i).integers(0, 256, (48, 48), dtype=np.uint8) for i in range(5)]
     plain, mirrored = (model.probabilities(c) for c in (crops, [crop[:, ::-1].copy() for crop in crops]))

@@ -306,3 +306,8 @@ def test_readers_of_words_follow_the_tokens() -> None:
     words, cues = WordReader(read, "words", "")("I am @anna angry"), WordReader(read, "cues", "")("I am @anna angry")
     assert words.tolist() == [-1, 0, 1, 2, 3, 4, -1, -1, -1, -1]  # @ and USER are two words here
     assert cues.tolist() == [0, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+
+
+def test_synthetic_posts_hold_exactly_one_emotion_word() -> None:
+    read = WordReader(PostReader(HashTokens(1024, 1), 24), "cues", "")
+    assert {read(text).sum() for text in emotional_posts(60, 0)[0]} == {1.0}

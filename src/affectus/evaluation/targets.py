@@ -13,7 +13,7 @@ from affectus.labels import LabelMap, map_between, space
 from affectus.labels.maps import PIVOTS
 from affectus.types import Card
 
-#: Whose ratings a model predicts first; "" is the corpus's unmarked column. The words model learnt the combined ratings.
+#: Whose ratings a model predicts first; "" is the corpus's unmarked column. Words were learnt with combined ratings.
 _RATED_BY = {"words": ("", "evoked", "expressed"), "scene": ("evoked", "", "felt")}
 _RATED_BY_DEFAULT = ("", "expressed", "evoked", "felt")
 

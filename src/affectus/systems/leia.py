@@ -354,7 +354,7 @@ CUES = (
     ("sad", "sorrowful", "unhappy"), ("affection", "love", "caring"), ("afraid", "scared", "fearful"),
     ("happy", "joyful", "excited"), ("angry", "furious", "annoyed"),
 )  # fmt: skip
-_THINGS = (("funeral", "rain", "tears"), ("mother", "hug", "kitten"), ("spider", "night", "alarm"),
+_THINGS = (("funeral", "rain", "tears"), ("mother", "hug", "kitten"), ("spider", "night", "cellar"),
            ("party", "sunshine", "gift"), ("traffic", "queue", "tax"))  # fmt: skip
 _FILLERS = ("the", "and", "so", "then", "we", "today", "was", "it", "again", "there", "some", "very")
 
