@@ -19,6 +19,8 @@ from affectus.evaluation.targets import first_group
 
 #: Columns per input that the linear baseline sees; wider inputs are averaged over neighbouring values.
 _LINEAR_WIDTH = 2048
+#: What items hold beside inputs.
+_TARGETS = {"label", "values", "labels", "shares"}
 
 
 def evaluate_system(
@@ -146,9 +148,7 @@ def linear_baseline(learn: Any, test: Any, dimensions: tuple[str, ...]) -> dict[
 
 def _flat(items: list[dict[str, Any]]) -> np.ndarray:
     """Inputs of items as one matrix; targets, ids and texts stay out."""
-    names = [
-        k for k, v in items[0].items() if isinstance(v, np.ndarray) and v.ndim >= 1 and k not in ("values", "labels")
-    ]
+    names = [k for k, v in items[0].items() if isinstance(v, np.ndarray) and v.ndim >= 1 and k not in _TARGETS]
     parts = []
     for name in names:
         values = np.stack([np.asarray(item[name], np.float32).reshape(-1) for item in items])
