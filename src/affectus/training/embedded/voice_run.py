@@ -108,7 +108,8 @@ def cross_validate(recipe: Recipe, data: VoiceData, folder: Path) -> tuple[np.nd
         net = build(recipe)
         held = data[np.flatnonzero(mask)]
         task = VoiceTask(data[np.flatnonzero(~mask)], held, net, f"speakers of fold {number + 1}")
-        fit(task, recipe.phases, folder / f"fold{number + 1}", recipe.seed, recipe.precision)
+        part = folder / f"fold{number + 1}"
+        fit(task, recipe.phases, part, recipe.seed, recipe.precision, fingerprint=recipe.fingerprint)
         outputs[mask] = task.outputs(net.eval(), task.mels)
         fold_of[mask] = number
     return outputs, fold_of
@@ -121,7 +122,8 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     temperature = fit_temperature(data.label, outputs[:, :-1])
     net = build(recipe)
     nothing = data[np.arange(0)]
-    result = fit(VoiceTask(data, nothing, net, "none"), recipe.phases, folder / "all", recipe.seed, recipe.precision)
+    task = VoiceTask(data, nothing, net, "none")
+    result = fit(task, recipe.phases, folder / "all", recipe.seed, recipe.precision, fingerprint=recipe.fingerprint)
     net.eval()
     package = folder / "model"
     package.mkdir(exist_ok=True)

@@ -96,7 +96,7 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     for _ in range(int(recipe.options.get("emobank_repeats", 1)) - 1):
         repeated = repeated + train[1]
     task = WordsTask(net, train[0] + repeated, dev[0] + dev[1], "dev (nothing is chosen on it but thresholds)", "epoch")
-    result = fit(task, recipe.phases, folder, recipe.seed, recipe.precision)
+    result = fit(task, recipe.phases, folder, recipe.seed, recipe.precision, fingerprint=recipe.fingerprint)
     net.eval()
 
     package = folder / "model"
