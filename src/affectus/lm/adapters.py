@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from affectus.errors import ConfigError
@@ -35,7 +36,10 @@ def lora_settings(
 
 
 def add_lora(model: nn.Module, settings: Mapping[str, Any], name: str = "default") -> None:
-    """Put an adapter into a model, in place; everything but adapters is frozen. ConfigError when no layer matches."""
+    """Put an adapter into a model, in place; everything but adapters is frozen. ConfigError when no layer matches.
+
+    Adapters are float32 whatever the base: small steps of the optimiser would be lost in bfloat16.
+    """
     from peft import LoraConfig, inject_adapter_in_model
 
     record = {**lora_settings(), **settings}
@@ -53,6 +57,9 @@ def add_lora(model: nn.Module, settings: Mapping[str, Any], name: str = "default
         inject_adapter_in_model(config, model, adapter_name=name)
     except ValueError as error:
         raise ConfigError("LoRA", str(error).splitlines()[0], "name layers of this model as targets") from None
+    for key, parameter in model.named_parameters():
+        if ".lora_" in key and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()
 
 
 def adapter_layers(model: nn.Module) -> list[Any]:

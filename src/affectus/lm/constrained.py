@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,8 @@ class LabelTrie:
     """Token ids of labels as a tree.
 
     `lead` is the text between prompt and label (a blank, for tokenizers that glue it to words); `end` are the ids that
-    may follow a complete label. With a `separator` several labels may follow each other, each once, up to `most`.
+    may follow a complete label. With a `separator` several labels may follow each other, each once, up to `most`; of
+    labels that share a group (`groups`: label → group) only one is taken.
     """
 
     def __init__(
@@ -26,11 +27,13 @@ class LabelTrie:
         separator: str = "",
         most: int = 1,
         end: Sequence[int] = (),
+        groups: Mapping[str, str] | None = None,
     ) -> None:
         if not labels or len(set(labels)) != len(labels):
             raise ConfigError("label decoding", "needs labels, each once")
         self.labels = tuple(labels)
         self.most = most if separator else 1
+        self.groups = dict(groups or {})
         self.end = tuple(end) or ((tokenizer.eos_token_id,) if tokenizer.eos_token_id is not None else ())
         if not self.end:
             raise ConfigError("label decoding", "the tokenizer has no end token", "give the ids that end an answer")
@@ -62,7 +65,7 @@ class LabelTrie:
         if done and (not rest or rest[0] in self.end):
             return ({*self.end} | self._starts(done)) if not rest else {*self.end}, list(done)
         for label, own in table.items():
-            if label in done or len(done) >= self.most:
+            if len(done) >= self.most or self._taken(label, done):
                 continue
             if len(rest) < len(own):
                 if own[: len(rest)] == rest:
@@ -76,7 +79,12 @@ class LabelTrie:
     def _starts(self, done: tuple[str, ...]) -> set[int]:
         if len(done) >= self.most:
             return set()
-        return {own[0] for label, own in self.further.items() if label not in done}
+        return {own[0] for label, own in self.further.items() if not self._taken(label, done)}
+
+    def _taken(self, label: str, done: tuple[str, ...]) -> bool:
+        """Whether a label, or another one of its group, was given already."""
+        group = self.groups.get(label, label)
+        return any(self.groups.get(other, other) == group for other in done)
 
 
 class LabelProcessor:
@@ -104,22 +112,41 @@ class LabelProcessor:
         return self._known[written]
 
 
-@torch.no_grad()
 def score_labels(model: Any, tokenizer: Any, prompts: dict[str, Tensor], trie: LabelTrie) -> Tensor:
     """Log-probability of every label after every prompt, (prompts, labels); softmax gives label probabilities.
 
     `prompts` are the left-padded inputs of the model (`input_ids`, `attention_mask` and what else it takes). Every
     label ends with the first end id, so that a label that begins another one is no winner by being shorter.
     """
+    return score_answers(model, prompts, [[*trie.first[label], trie.end[0]] for label in trie.labels])
+
+
+@torch.no_grad()
+def score_answers(model: Any, prompts: Mapping[str, Any], answers: Sequence[Sequence[int]]) -> Tensor:
+    """Log-probability of every answer (token ids) after every prompt, (prompts, answers).
+
+    The prompts go through the model once; each answer is read after what the model keeps of them, where it keeps
+    something that can be cut back, and after the whole prompt where it does not.
+    """
+    mask = prompts["attention_mask"]
+    rows = len(prompts["input_ids"])
+    read = model(**prompts, use_cache=True, logits_to_keep=1)
+    kept = read.past_key_values if hasattr(read.past_key_values, "crop") else None
+    first = read.logits[:, -1:].float().log_softmax(-1)
     columns = []
-    width = prompts["input_ids"].shape[1]
-    for label in trie.labels:
-        ids = torch.tensor([*trie.first[label], trie.end[0]], device=prompts["input_ids"].device)
-        rows = len(prompts["input_ids"])
-        batch = dict(prompts)
-        batch["input_ids"] = torch.cat([prompts["input_ids"], ids.expand(rows, -1)], 1)
-        ones = torch.ones(rows, len(ids), dtype=prompts["attention_mask"].dtype, device=ids.device)
-        batch["attention_mask"] = torch.cat([prompts["attention_mask"], ones], 1)
-        logits = model(**batch).logits[:, width - 1 : -1].float().log_softmax(-1)
-        columns.append(logits.gather(2, ids.expand(rows, -1)[..., None]).squeeze(2).sum(1))
+    for answer in answers:
+        ids = torch.tensor(list(answer), device=mask.device).expand(rows, -1)
+        told = first
+        if len(answer) > 1:
+            longer = torch.cat([mask, mask.new_ones(rows, len(answer) - 1)], 1)
+            batch = {**prompts, "attention_mask": longer}
+            if kept is None:
+                batch["input_ids"] = torch.cat([prompts["input_ids"], ids[:, :-1]], 1)
+            else:
+                batch |= {"input_ids": ids[:, :-1], "past_key_values": kept, "use_cache": True}
+            logits = model(**batch).logits[:, -(len(answer) - 1) :]
+            told = torch.cat([first, logits.float().log_softmax(-1)], 1)
+            if kept is not None:
+                kept.crop(1 - len(answer))
+        columns.append(told.gather(2, ids[..., None]).squeeze(2).sum(1))
     return torch.stack(columns, 1)

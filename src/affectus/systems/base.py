@@ -105,6 +105,10 @@ class System(nn.Module, ABC):
         place = np.array([own.index(name) for name in known] + [-1])
         return {"label": place[corpus.targets(column)]}
 
+    def prepare(self, corpus: Corpus, column: str) -> None:
+        """Called once with all rows that a run may learn from, before any items are made: what a system keeps of them
+        beside its weights (a store of demonstrations …) it stores in `save` and finds again in `load_weights`."""
+
     def items(self, corpus: Corpus, column: str) -> Any:
         """Training items of a corpus whose rows are not the items or whose media do not hold the input (published
         feature files, films traced at 25 Hz): a sequence of dicts by batch key with targets. None otherwise."""

@@ -76,7 +76,7 @@ def _run(system: System, items: list[dict[str, np.ndarray]], device: torch.devic
     results: list[Any] = [None] * len(items)
     kinds: dict[tuple[Any, ...], list[int]] = {}
     for i, item in enumerate(items):
-        kinds.setdefault(tuple((k, v.shape) for k, v in item.items()), []).append(i)
+        kinds.setdefault(tuple((k, getattr(v, "shape", ())) for k, v in item.items()), []).append(i)
     for rows in kinds.values():
         batch = {k: v.to(device) if torch.is_tensor(v) else v for k, v in collate([items[i] for i in rows]).items()}
         try:

@@ -15,6 +15,7 @@ from affectus.features.reading import open_source
 from affectus.nn.phase import Phase
 from affectus.systems.base import Batch, System
 from affectus.systems.prediction import collate
+from affectus.training.curriculum import curriculum_part
 from affectus.training.mixing import SourceBatches, Sources
 from affectus.training.task import Task
 
@@ -114,9 +115,10 @@ class SystemTask(Task):
         if isinstance(self.train, Sources):
             batches = SourceBatches(self.train, phase, seed)
             return DataLoader(self.train, batch_sampler=batches, collate_fn=collate, num_workers=self.workers)
-        count: int = len(self.train)  # type: ignore[arg-type]
+        train = curriculum_part(self.train, phase.options.get("curriculum"))
+        count: int = len(train)  # type: ignore[arg-type]
         return DataLoader(
-            self.train,
+            train,
             batch_size=phase.batch_size,
             shuffle=True,
             drop_last=count > phase.batch_size,
