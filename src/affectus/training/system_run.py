@@ -4,10 +4,11 @@ Settings of such a recipe, all under `options`:
 `stage` (default: the last one), `config` (name of a constructor of `Config`, or a mapping of settings, whose key
 `preset` names the constructor to start from), `items` and `validation_items` (synthetic runs), `column` (target column,
 for example `label:ferplus8`), `train` (split to learn from; all rows by default), `validation` and `test` (each a split
-name, or a share of whole groups held out of what is learnt from), `limit` (at most so many training rows, drawn at
-random; `validation_limit` and `test_limit` likewise), `division` (`shares` of train, validation and test of every
-class, with a `seed` of its own, in place of these three), `fold` (number of the official fold that is not learnt from),
-`start` (folder of an earlier stage whose weights are taken over), `workers` (loader processes).
+name, or a share of whole groups held out of what is learnt from; validation 0 for none: the last weights are kept),
+`limit` (at most so many training rows, drawn at random; `validation_limit` and `test_limit` likewise), `division`
+(`shares` of train, validation and test of every class, with a `seed` of its own, in place of these three), `fold`
+(number of the official fold that is not learnt from), `start` (folder of an earlier stage whose weights are taken
+over), `workers` (loader processes).
 
 A run on several corpora learns from the first one, called by `source`, and those of `sources`: name → `corpus`,
 `column`, `train` (split) and `balanced` (draw its classes equally often). What an epoch takes of each source is said by
@@ -106,7 +107,7 @@ def training_items(
     name = next(iter(recipe.corpora))
     parts = split_corpus(corpora.load(name, roots[name], strict=False), options, recipe.seed)
     pool = parts.pool or parts.learn
-    shared: dict[str, Parts] = {name: (pool, parts.validation)}
+    shared: dict[str, Parts] = {name: (pool, parts.validation)} if len(parts.validation) else {}
     if parts.test is not None:
         shared[f"{name} test"] = (pool, parts.test)
     guard_splits(shared, folder, recipe.accept_leaks)
@@ -166,12 +167,15 @@ def split_corpus(corpus: Corpus, options: dict[str, Any], seed: int) -> Split:
         test = corpus.split(wanted)
     elif wanted:
         learn, test, _ = hold_out(learn, float(wanted), seed + 1)
-    if isinstance(chosen := options.get("validation", 0.1), str):
+    chosen = options.get("validation", 0.1)
+    if not chosen:
+        held, name = learn.take([]), "none"
+    elif isinstance(chosen, str):
         held, name = corpus.split(chosen), chosen
     else:
         learn, held, name = hold_out(learn, float(chosen), seed)
     for other in (held, test):
-        learn = learn if other is None else without_copies(learn, other)
+        learn = without_copies(learn, other) if other is not None and len(other) else learn
     few, held = (_limited(learn, options.get("limit"), seed), _limited(held, options.get("validation_limit"), seed))
     return Split(few, held, None if test is None else _limited(test, options.get("test_limit"), seed), name, learn)
 
