@@ -220,9 +220,15 @@ class Timeline:
     `method` the model or rule; `space` the label space of `label`, or one of the reserved spaces
     `va` (labels valence, arousal, dominance in [-1, 1]), `quality`, `transcript` (spoken or written text in `text`),
     `evidence` (a cue; `score` is its signed strength), `explanation` (a sentence in `text` whose `refs` are the rows it
-    rests on), `decision` (label chosen by fusion or `uncertain`, score = confidence) and `conflict` (label names two
-    modalities, score = Jensen-Shannon divergence in bits, 0…1). `track` is the face track or -1, `frame` the sampled
-    frame number or -1; `low`/`high` are NaN where unknown.
+    rests on), `open_words` (label = an open-vocabulary word), `description` (a sentence about a turn, with `refs`),
+    `generation` (raw answer of a language model, label = its state, or a sentence taken out of it), `decision` (label
+    chosen by fusion or `uncertain`, score = confidence) and `conflict` (label names two modalities, score =
+    Jensen-Shannon divergence in bits, 0…1). Conversations add `state` (running state of a speaker, probabilities),
+    `shift` (label `before→now` of a speaker's perceived expression, score = divergence in bits), `influence` (label
+    `A→B`, score = share of B's replies that take up A's label beyond chance; with method `transition` the probability
+    of a step between labels, the pair in `text`) and `gap` (a weak hint that writer and reader may differ); the `label`
+    of their `transcript` rows is the id of the conversation where there are several, and `frame` the number of the
+    turn. `track` is the face track or -1, `frame` the sampled frame number or -1; `low`/`high` are NaN where unknown.
 
     `meta` is JSON-like: `version`, `settings`, `models` (cards) and `files`, a map file → `{kind, duration, width,
     height, warnings, missing, thumbnails: {track: data-URI}}`.

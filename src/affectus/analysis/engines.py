@@ -14,6 +14,7 @@ from affectus.types import Card
 if TYPE_CHECKING:
     import numpy as np
 
+    from affectus.analysis.describing import Writer
     from affectus.media.faces import FaceDetector
     from affectus.media.landmarks import FaceLandmarker
     from affectus.media.speech import SpeechDetector
@@ -34,6 +35,7 @@ class Engines:
         self._faces: FaceDetector | None = None
         self._landmarker: FaceLandmarker | None = None
         self._landmarks_tried = False
+        self._writer: Writer | None = None
 
     def model(self, name: str) -> Any | None:
         """The shipped model of a modality; None when it was not chosen or cannot be opened (see `missing`)."""
@@ -108,6 +110,15 @@ class Engines:
                 except AffectusError:
                     self._landmarker = None
         return self._landmarker
+
+    def writer(self) -> Writer | None:
+        """The language model that words descriptions, None for the evidence template; raises when the model that was
+        asked for cannot be had, because nothing may take its place."""
+        if self._writer is None and self.settings.describe and self.settings.llm:
+            from affectus.analysis.describing import writer_of
+
+            self._writer = writer_of(self.settings)
+        return self._writer
 
 
 def _reason(error: AffectusError) -> str:

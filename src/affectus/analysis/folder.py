@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from affectus import __version__, media, models
-from affectus.analysis import names
+from affectus.analysis import describing, names
 from affectus.analysis.engines import Engines
 from affectus.analysis.locks import FileLock
 from affectus.analysis.pipeline import analyze_file
@@ -89,6 +89,7 @@ def analyze_each(
             "transcript", f"belongs to one recording, but there are {len(files)} inputs", "give one input"
         )
     engines = Engines(settings)
+    engines.writer()
     if out is None:
         for path in files:
             yield _guarded(path, lambda p=path: Outcome(p, timeline=_timeline(p, settings, engines, report)))  # type: ignore[misc]
@@ -137,7 +138,11 @@ def _guarded(path: Path, work: Callable[[], Any]) -> Any:
 
 def _timeline(path: Path, settings: Settings, engines: Engines, report: Report | None) -> Timeline:
     tell = (lambda stage, share: report(path, stage, share)) if report else None
-    return analyze_file(path, settings, engines, tell)
+    timeline = analyze_file(path, settings, engines, tell)
+    if not settings.describe:
+        return timeline
+    share = (lambda done: report(path, "describing", done)) if report else None
+    return describing.describe(timeline, engines.writer(), share)
 
 
 class _Target:

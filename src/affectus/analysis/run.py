@@ -24,6 +24,10 @@ def analyze(
     baseline: bool = False,
     confidence: float = 0.45,
     conflict: float = 0.4,
+    context: bool = True,
+    gap_hints: bool = False,
+    describe: bool = False,
+    llm: str = "",
     formats: Sequence[str] = FORMATS,
     progress: Report | None = None,
 ) -> Timeline:
@@ -47,6 +51,10 @@ def analyze(
         baseline=baseline,
         confidence=confidence,
         conflict=conflict,
+        context=context,
+        gap_hints=gap_hints,
+        describe=describe,
+        llm=llm,
     )
     outcomes = list(analyze_each(paths, settings, out, formats, progress))
     done = [outcome for outcome in outcomes if outcome.error is None]

@@ -26,9 +26,12 @@ class Settings:
     seconds per fused result. `language`: "auto" (English) or a code such as "de", for speech recognition. `device`:
     "auto", "cpu" or "cuda". `baseline`: correct each face by its own median (see `baseline`). `confidence`: fused
     probability from which a label is named, below it the decision is `uncertain`. `conflict`: Jensen–Shannon divergence
-    (bits) from which two modalities are said to disagree. `voice_window`, `voice_hop`: seconds per voice score and from
-    one to the next. `scene_every`: seconds between key frames within a shot. `max_side`: longer side (px) to which
-    frames are scaled while decoding.
+    (bits) from which two modalities are said to disagree. `context`: read the turns of a conversation as the card
+    `context` says. `gap_hints`: mark turns that writer and reader may see differently, a weak hint. `voice_window`,
+    `voice_hop`: seconds per voice score and from one to the next. `scene_every`: seconds between key frames within a
+    shot. `max_side`: longer side (px) to which frames are scaled while decoding. `describe`: add open words and a short
+    explanation per person and turn. `llm`: the language model that words it ("packaged", a hub id, a folder,
+    `http(s)://…/v1[#model]`), "" for the evidence template. `llm_timeout`: seconds it may take per turn.
     """
 
     modalities: tuple[str, ...] = MODALITIES
@@ -40,10 +43,15 @@ class Settings:
     baseline: bool = False
     confidence: float = 0.45
     conflict: float = 0.4
+    context: bool = True
+    gap_hints: bool = False
     voice_window: float = 3.0
     voice_hop: float = 1.5
     scene_every: float = 10.0
     max_side: int = 1280
+    describe: bool = False
+    llm: str = ""
+    llm_timeout: float = 60.0
 
     def __post_init__(self) -> None:
         chosen = (self.modalities,) if isinstance(self.modalities, str) else tuple(self.modalities)
@@ -58,6 +66,8 @@ class Settings:
             raise ConfigError(
                 "language", f"{self.language!r} is no language code", "use auto, or a code such as en or de"
             )
+        if self.llm and not self.describe:
+            raise ConfigError("llm", "was chosen, but no descriptions are wanted", "add --describe (describe=True)")
         if self.transcript is not None:
             object.__setattr__(self, "transcript", Path(self.transcript))
         for name, low, high in (
@@ -69,6 +79,7 @@ class Settings:
             ("voice_hop", 0.1, 10.0),
             ("scene_every", 0.5, 3600.0),
             ("max_side", 64, 8192),
+            ("llm_timeout", 0.1, 3600.0),
         ):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and math.isfinite(value) and low <= value <= high):

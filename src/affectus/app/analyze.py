@@ -27,6 +27,11 @@ class Choice:
     baseline: bool
     confidence: float
     conflict: float
+    context: bool
+    gap_hints: bool
+    describe: bool
+    llm: str
+    llm_timeout: float
     out: Path | None
     formats: str
     as_json: bool
@@ -49,6 +54,11 @@ def run(paths: Sequence[Path], choice: Choice) -> int:
         baseline=choice.baseline,
         confidence=choice.confidence,
         conflict=choice.conflict,
+        context=choice.context,
+        gap_hints=choice.gap_hints,
+        describe=choice.describe,
+        llm=choice.llm,
+        llm_timeout=choice.llm_timeout,
     )
     formats = chosen_formats(choice.formats.split(","))
     try:
@@ -108,7 +118,9 @@ def _print(parts: Sequence[Any], failures: Sequence[Any], choice: Choice) -> Non
     if choice.quiet or not parts:
         return
     out = console()
-    out.print(terminal(joined(parts)))
+    whole = joined(parts)
+    out.print(terminal(whole))
+    _described(whole)
     resumed = sum(part.resumed for part in parts)
     if resumed:
         say(f"{resumed} of {len(parts)} results were finished before and are kept")
@@ -118,6 +130,15 @@ def _print(parts: Sequence[Any], failures: Sequence[Any], choice: Choice) -> Non
         reports = [part.folder / "report.html" for part in parts if (part.folder / "report.html").exists()]
         where = f"Report: {reports[0]}" if len(reports) == 1 else f"Results: {choice.out} (one folder per input)"
         out.print(where, soft_wrap=True, markup=False)
+
+
+def _described(timeline: Timeline) -> None:
+    """What became of descriptions, a line per file."""
+    from affectus.report.descriptions import counted
+
+    for name, facts in timeline.meta["files"].items():
+        if line := counted(facts.get("descriptions") or {}):
+            console().print(f"Descriptions of {name}: {line}.", soft_wrap=True, markup=False)
 
 
 def _sum_up(failures: Sequence[Any], count: int, paths: Sequence[Path]) -> int:

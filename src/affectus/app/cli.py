@@ -64,6 +64,20 @@ def analyze(
     baseline: Annotated[bool, typer.Option("--baseline", help="Correct each face by its own usual look.")] = False,
     confidence: Annotated[float, typer.Option(help="Probability from which a label is named, else uncertain.")] = 0.45,
     conflict: Annotated[float, typer.Option(help="Divergence (bits) from which modalities disagree.")] = 0.4,
+    context: Annotated[
+        bool, typer.Option("--context/--no-context", help="Read turns of a conversation as the card `context` says.")
+    ] = True,
+    gap_hints: Annotated[
+        bool, typer.Option("--gap-hints", help="Mark turns that writer and reader may see differently (weak hints).")
+    ] = False,
+    describe: Annotated[
+        bool, typer.Option("--describe", help="Add open words and a short explanation per person and turn.")
+    ] = False,
+    llm: Annotated[
+        str,
+        typer.Option(help="Language model for --describe: packaged, a hub id, a folder, or http(s)://HOST/v1[#MODEL]."),
+    ] = "",
+    llm_timeout: Annotated[float, typer.Option(help="Seconds the language model may take per turn.")] = 60.0,
     formats: Annotated[
         str, typer.Option(help="What to write: parquet, csv, html, json, vtt, eaf, textgrid.")
     ] = "parquet,csv,html",
@@ -83,6 +97,11 @@ def analyze(
         baseline,
         confidence,
         conflict,
+        context,
+        gap_hints,
+        describe,
+        llm,
+        llm_timeout,
         out,
         formats,
         as_json,

@@ -49,7 +49,7 @@ class Bars:
         done = max(low + (high - low) * min(1.0, share), task.completed)
         rate = task.fields["rate"]
         if stage not in SPANS:
-            rate = stage
+            rate = f"{stage} {share:.0%}" if share else stage
         elif stage == "pictures" and task.elapsed and self._length:
             rate = f"{share * self._length / task.elapsed:.1f}× real time"
         self._progress.update(self._task, completed=done, rate=rate)

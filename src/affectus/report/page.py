@@ -132,8 +132,8 @@ def _overview_rows(view: View, number: int) -> str:
 
 
 def _referred(timeline: Timeline, view: View) -> dict[int, Mapping[str, Any]]:
-    """The table rows that the explanations of a file refer to, by row number."""
-    wanted = sorted({ref for mark in view.explanations for ref in mark.refs})
+    """The table rows that the sentences about a file refer to, by row number."""
+    wanted = sorted({ref for mark in (*view.explanations, *view.descriptions) for ref in mark.refs})
     if not wanted:
         return {}
     rows = timeline.filter(file=view.file, row=wanted).to_rows()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from affectus.report import plots
+from affectus.report.descriptions import behind, description_section
 from affectus.report.facts import (
     clock,
     conflict_runs,
@@ -51,6 +52,7 @@ def file_section(view: View, key: str, folder: Path, rows: Mapping[int, Mapping[
         parts += [_timeline(view, round(400 * detail)), _curves(view, key, detail)]
     parts += [
         _transcript(view, max(200, round(TURNS_SHOWN * detail))),
+        description_section(view, key, rows),
         _disagreements(view),
         _explanations(view, key, rows),
     ]
@@ -308,21 +310,5 @@ def _explanations(view: View, key: str, rows: Mapping[int, Mapping[str, Any]]) -
             f'<li><button type="button" class="time" data-seek="{mark.start:.3f}">{when}</button> '
             f'<span dir="auto">{esc(mark.text)}</span>{basis}</li>'
         )
-    table = "".join(
-        f'<tr id="{key}-r{number}"><td>{number}</td><td>{esc(place(view, row["start"], row["end"]))}</td>'
-        f"<td>{esc(row['source'])} · {esc(row['method'])}</td><td>{esc(row['space'])}: {esc(row['label'])}</td>"
-        f'<td>{_number(row["score"])}</td><td dir="auto">{esc(row["text"])}</td></tr>'
-        for number, row in sorted(shown.items())
-    )
-    head = "".join(f'<th scope="col">{n}</th>' for n in ("row", "when", "source", "label", "score", "text"))
-    behind = (
-        f'<details class="behind"><summary>The {len(shown)} rows these sentences rest on</summary><div class="wide">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{table}</tbody></table></div></details>"
-        if shown
-        else ""
-    )
-    return f'<section class="card"><h3>Why</h3><ul class="plain">{"".join(items)}</ul>{behind}</section>\n'
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) and np.isfinite(value) else "–"
+    listed = f'<ul class="plain">{"".join(items)}</ul>{behind(view, shown, key)}'
+    return f'<section class="card"><h3>Why</h3>{listed}</section>\n'

@@ -50,7 +50,16 @@ def tiers_of(view: View) -> list[Tier]:
         tiers += _apart(f"{speaker or 'Transcript'} · transcript" if speaker else "transcript", texts, speaker)
     tiers += _apart("conflict", [(_ms(c.start), _ms(c.end), f"{c.label} {c.score:.2f}") for c in view.conflicts])
     tiers += _apart("explanation", [(_ms(e.start), _ms(e.end), e.text) for e in view.explanations])
+    tiers += _apart("description", [(_ms(d.start), _ms(d.end), text) for d, text in _told(view)])
     return _unique([tier for tier in tiers if tier.intervals])
+
+
+def _told(view: View) -> list[tuple[Mark, str]]:
+    """The sentences about each turn as one text."""
+    found: dict[tuple[float, float, int, str], list[Mark]] = {}
+    for mark in sorted(view.descriptions, key=lambda m: m.row):
+        found.setdefault((mark.start, mark.end, mark.track, mark.speaker), []).append(mark)
+    return [(marks[0], " ".join(m.text for m in marks)) for marks in found.values()]
 
 
 def _ms(seconds: float) -> int:

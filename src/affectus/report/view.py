@@ -14,7 +14,12 @@ import numpy as np
 from affectus.types import TIMELINE_COLUMNS, Timeline
 
 #: Spaces of the timeline that hold no scores of a label space.
-RESERVED = frozenset({"va", "quality", "transcript", "evidence", "explanation", "decision", "conflict"})
+RESERVED = frozenset({"va", "quality", "transcript", "evidence", "explanation", "decision", "conflict"}) | {
+    "state", "shift", "influence", "gap",
+    "open_words", "description", "generation"}  # fmt: skip
+#: Spaces whose rows are shown one by one.
+_MARKED = ("transcript", "conflict", "evidence", "explanation", "open_words", "description", "generation", "shift",
+           "influence", "gap")  # fmt: skip
 #: Order in which sources are shown, the joint answer first.
 SOURCES = ("fusion", "face", "voice", "words", "scene")
 _STRINGS = tuple(name for name, kind in TIMELINE_COLUMNS.items() if kind == "string" and name != "text")
@@ -96,7 +101,18 @@ class View:
     conflicts: tuple[Mark, ...] = ()
     evidence: tuple[Mark, ...] = ()
     explanations: tuple[Mark, ...] = ()
+    words: tuple[Mark, ...] = ()
+    descriptions: tuple[Mark, ...] = ()
+    generations: tuple[Mark, ...] = ()
+    shifts: tuple[Mark, ...] = ()
+    influences: tuple[Mark, ...] = ()
+    gaps: tuple[Mark, ...] = ()
     sources: tuple[str, ...] = ()
+
+    @property
+    def spoken(self) -> bool:
+        """Whether the file was read as a conversation."""
+        return "conversations" in self.info
 
     def person_of(self, mark: Mark) -> int:
         """Index of the person a mark belongs to, or -1."""
@@ -211,11 +227,12 @@ def _view(columns: Columns, rows: np.ndarray, name: str, info: Mapping[str, Any]
     reserved = np.isin(rows, np.concatenate(list(found.values())))
     scores, affect = rows[~reserved], found["va"]
     whole = {"image": "Whole picture", "text": "All texts", "table": "All texts"}.get(str(info.get("kind", "")), "")
+    whole = "No name" if "conversations" in info else whole
     people = _people(columns, scores, affect, found["decision"], start, end)
     people = tuple(replace(p, name=whole) if whole and p.track < 0 and not p.speaker else p for p in people)
     by_time = {
         space: columns.marks(found[space][np.argsort(start[found[space]], kind="stable")], start, end)
-        for space in ("transcript", "conflict", "evidence", "explanation")
+        for space in _MARKED
     }
     present = {columns.word("source", i) for i in np.concatenate([scores, affect])}
     return View(
@@ -230,6 +247,12 @@ def _view(columns: Columns, rows: np.ndarray, name: str, info: Mapping[str, Any]
         conflicts=by_time["conflict"],
         evidence=by_time["evidence"],
         explanations=by_time["explanation"],
+        words=by_time["open_words"],
+        descriptions=by_time["description"],
+        generations=by_time["generation"],
+        shifts=by_time["shift"],
+        influences=tuple(mark for mark in by_time["influence"] if mark.method == "echo"),
+        gaps=by_time["gap"],
         sources=tuple(sorted(present, key=lambda s: SOURCES.index(s) if s in SOURCES else 9)),
     )
 
@@ -244,7 +267,7 @@ def _positions(
     length = float(info.get("duration") or 0)
     known = np.concatenate([mine[finite], stop[np.isfinite(stop)]])
     length = max(length if np.isfinite(length) else 0.0, float(known.max()) if len(known) else 0.0)
-    if finite.any() and length > 0 and info.get("kind") != "image":
+    if finite.any() and length > 0 and info.get("kind") != "image" and info.get("axis") != "turns":
         # A row without time says something about the whole recording.
         start[rows] = np.where(finite, mine, 0.0)
         end[rows] = np.where(np.isfinite(stop), np.maximum(stop, start[rows]), np.where(finite, mine, length))
