@@ -167,7 +167,9 @@ def test_router() -> None:
     with pytest.raises(ConfigError, match="column kind is missing"):
         routed(texts)
     assert routed.__name__ == "routed"
-    assert {r.__name__ for r in rewards.AFFECTGPT_R1} >= {"ew_reward", "linear_length_penalty"}
+    assert rewards.weighted({"ew": 2.0, "length_linear": 1.0})([answer("happy")], openset=[["joyful"]]) == [2.0]
+    with pytest.raises(ConfigError, match="unknown: nothing"):
+        rewards.weighted({"onehot": {"nothing": 1.0}})
 
 
 @given(st.lists(st.sampled_from(["happy", "sad", "angry", "blob", "calm"]), max_size=6))

@@ -20,7 +20,8 @@ from affectus.features.sequences import SoundClips, spread_rows
 from affectus.lm.connectors import build_connector
 from affectus.lm.encoders import Tokens
 from affectus.systems import registry
-from affectus.systems.affectgpt import AffectGPT, Config, read_mode
+from affectus.systems.affectgpt import AffectGPT, Config
+from affectus.systems.branched import read_mode
 
 
 def system(**changes: Any) -> AffectGPT:

@@ -16,12 +16,14 @@ from affectus.lm.config import Encoder
 class Tokens:
     """A padded batch of token sequences: values (B, N, D), mask (B, N) true where there is a token.
 
-    `grid` (T, rows, columns) is set where N tokens are the patches of T frames in that order.
+    `grid` (T, rows, columns) is set where N tokens are the patches of T frames in that order, `items` (T) where they are
+    equally many tokens for each of T frames or clips, patches or not.
     """
 
     values: Tensor
     mask: Tensor
     grid: tuple[int, int, int] | None = None
+    items: int = 0
 
     @property
     def present(self) -> Tensor:
@@ -64,7 +66,7 @@ class MediaEncoder(nn.Module):
                 raise ModelError(
                     "cached features", f"have the shape {tuple(values.shape)}, (B, T, {self.spec.width}) is needed"
                 )
-            return Tokens(values, mask)
+            return Tokens(values, mask, items=values.shape[1])
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.spec.train):
             found = self._encode(values[mask])
         if found.ndim == 2:
@@ -77,7 +79,7 @@ class MediaEncoder(nn.Module):
         out[mask] = found
         side = int(patches**0.5)
         grid = (items, side, side) if side * side == patches and patches > 1 else None
-        return Tokens(out.flatten(1, 2), mask.repeat_interleave(patches, 1), grid)
+        return Tokens(out.flatten(1, 2), mask.repeat_interleave(patches, 1), grid, items)
 
     def _encode(self, items: Tensor) -> Tensor:
         assert self.module is not None

@@ -19,8 +19,9 @@ class QFormer(Connector):
     AffectGPT).
 
     Sources are laid end to end at the largest width (narrower ones through a linear map); every token gets a learnt
-    position: its own number, or with `per_frame` that of its frame (`grid` of the source). Queries start from N(0,
-    .02). The text branch of BLIP-2 is not there. `limit` is the largest position.
+    position: its own number, or with `per_frame` that of its frame (`items` of the source). Queries start from N(0,
+    .02), weights so that a linear layer passes on as much as one of width 768 with that deviation would: narrow ones
+    would start deaf. The text branch of BLIP-2 is not there. `limit` is the largest position.
     """
 
     sources: ClassVar[int | None] = None
@@ -56,6 +57,7 @@ class QFormer(Connector):
                 cross_attention_frequency=1,
                 hidden_dropout_prob=dropout,
                 attention_probs_dropout_prob=dropout,
+                initializer_range=0.02 * (768 / dim) ** 0.5,
             )
         )
         self.project = nn.Linear(dim, width)
@@ -76,10 +78,10 @@ class QFormer(Connector):
 
     def _positions(self, sources: Sequence[Tokens], mask: torch.Tensor) -> torch.Tensor:
         if self.per_frame:
-            grid = sources[0].grid
-            if grid is None or len(sources) > 1:
-                raise ModelError("Q-Former", "per_frame needs one source with a patch grid")
-            places = torch.arange(grid[0], device=mask.device).repeat_interleave(mask.shape[1] // grid[0])
+            items = sources[0].items or (sources[0].grid or (0,))[0]
+            if not items or len(sources) > 1:
+                raise ModelError("Q-Former", "per_frame needs one source with a known number of frames")
+            places = torch.arange(items, device=mask.device).repeat_interleave(mask.shape[1] // items)
         else:
             places = torch.arange(mask.shape[1], device=mask.device)
         if int(places[-1]) >= self.limit:

@@ -270,10 +270,31 @@ def _taken(value: Any, rows: Sequence[int], count: int) -> Any:
     return [value[i] for i in rows] if is_column else value
 
 
-#: Default weights of AffectGPT-R1 as proposed for this library (its own are unknown).
-AFFECTGPT_R1: dict[Reward, float] = {
-    ew_reward: 1.0,
-    format_reward: 0.1,
-    dual_reward: 0.5,
-    linear_length_penalty(): 1.0,
+#: Rewards by the name that recipes give them; those that need a judge or other settings are added by a system.
+NAMED: dict[str, Reward] = {
+    "ew": ew_reward,
+    "format": format_reward,
+    "alignment": alignment_reward,
+    "dual": dual_reward,
+    "recall": recall_reward,
+    "label": label_reward,
+    "units": units_reward(),
+    "log_score": log_score_reward(),
+    "length_linear": linear_length_penalty(),
+    "length_ratio": ratio_length_reward(),
+    "length_soft": soft_length_penalty(),
 }
+
+
+def weighted(wanted: Mapping[str, Any], known: Mapping[str, Reward] | None = None) -> Reward:
+    """A reward from a table as recipes hold it: name → weight, or kind of record → (name → weight), see `route`.
+
+    ConfigError names rewards that are not among the known ones (`NAMED` by default).
+    """
+    rewards = NAMED if known is None else known
+    routed = bool(wanted) and all(isinstance(value, Mapping) for value in wanted.values())
+    tables = wanted if routed else {"": wanted}
+    if unknown := sorted({name for table in tables.values() for name in table} - set(rewards)):
+        raise ConfigError("rewards", f"unknown: {', '.join(unknown)}", f"there are {', '.join(rewards)}")
+    made = {kind: {rewards[name]: float(weight) for name, weight in table.items()} for kind, table in tables.items()}
+    return route(made) if routed else total(made[""])
