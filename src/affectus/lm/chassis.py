@@ -292,7 +292,7 @@ class AffectiveLM(PreTrainedModel, GenerationMixin):
 
 def _cast(tokens: Tokens, dtype: torch.dtype) -> Tokens:
     """Tokens in the precision of the connectors, whatever encoders and language model use."""
-    return Tokens(tokens.values.to(dtype), tokens.mask, tokens.grid)
+    return Tokens(tokens.values.to(dtype), tokens.mask, tokens.grid, tokens.items)
 
 
 def _load_base(base: str, dtype: Any) -> Any:
