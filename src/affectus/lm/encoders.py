@@ -16,8 +16,8 @@ from affectus.lm.config import Encoder
 class Tokens:
     """A padded batch of token sequences: values (B, N, D), mask (B, N) true where there is a token.
 
-    `grid` (T, rows, columns) is set where N tokens are the patches of T frames in that order, `items` (T) where they are
-    equally many tokens for each of T frames or clips, patches or not.
+    `grid` (T, rows, columns) is set where N tokens are the patches of T frames in that order, `items` (T) where they
+    are equally many tokens for each of T frames or clips, patches or not.
     """
 
     values: Tensor
