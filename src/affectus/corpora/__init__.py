@@ -4,6 +4,7 @@
 """
 
 from affectus.corpora.base import CorpusInfo, Notes, Problem
+from affectus.corpora.conflicts import conflict_counts, conflict_sets
 from affectus.corpora.corpus import Corpus
 from affectus.corpora.files import Files
 from affectus.corpora.registry import check, info, load, names, reader, write_tiny
@@ -15,6 +16,8 @@ __all__ = [
     "Notes",
     "Problem",
     "check",
+    "conflict_counts",
+    "conflict_sets",
     "info",
     "load",
     "names",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,19 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 
 from affectus.errors import ConfigError, ModelError
-from affectus.lm import reallocation
 from affectus.lm.adapters import add_lora, with_adapter
 from affectus.lm.config import AffectiveLMConfig, vocabulary_digest
 from affectus.lm.connectors import Connector, build_connector
 from affectus.lm.encoders import Tokens, build_encoder
-from affectus.lm.reallocation import Reallocation, SpanState
+from affectus.lm.modality_experts import add_experts
+from affectus.lm.reallocation import SpanAttention, SpanState
 from affectus.lm.splice import fit_length, positions, splice
 
 #: Media of a batch: encoder name → (values (B, T, ...), mask (B, T)).
 Media = Mapping[str, tuple[Tensor, Tensor]]
 
 
-class AffectiveLM(PreTrainedModel, GenerationMixin):
+class AffectiveLM(SpanAttention, PreTrainedModel, GenerationMixin):
     """See the module text; build it with `build` or `from_pretrained`."""
 
     config_class = AffectiveLMConfig
@@ -69,6 +69,8 @@ class AffectiveLM(PreTrainedModel, GenerationMixin):
         if config.lora is not None:
             add_lora(self.language_model, config.lora)
         self.spans = SpanState()
+        if config.experts is not None:
+            add_experts(self, config.experts)
         self.generation_config = self.language_model.generation_config
         self.post_init()
 
@@ -168,6 +170,7 @@ class AffectiveLM(PreTrainedModel, GenerationMixin):
         if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
             position_ids = positions(attention_mask)[:, -inputs_embeds.shape[1] :]
         self.spans.ids = modality_ids
+        self.spans.cached = past_key_values is not None and past_key_values.get_seq_length() > 0
         return self.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
@@ -211,35 +214,6 @@ class AffectiveLM(PreTrainedModel, GenerationMixin):
     def adapter(self, name: str | None) -> contextlib.AbstractContextManager[None]:
         """Run with another LoRA adapter, or with none."""
         return with_adapter(self.language_model, name)
-
-    @contextlib.contextmanager
-    def reallocating(self, settings: Reallocation) -> Iterator[SpanState]:
-        """Re-allocate attention between branches inside this context; the state tells what happened.
-
-        ModelError when the language model's attention cannot be replaced, also when it turns out unused on leaving.
-        """
-        before = self.language_model.config._attn_implementation
-        state = self.spans
-        if not reallocation.install(self.language_model, state):
-            raise ModelError("attention re-allocation", "found no attention it knows in this language model")
-        names = self.config.branch_names
-        state.groups = (reallocation.numbers(names, settings.first), reallocation.numbers(names, settings.second))
-        state.layers = settings.band(self.config.text_config.num_hidden_layers)
-        state.settings, state.calls, state.masses = settings, 0, []
-        seen = _count_forwards(self.language_model)
-        try:
-            self.language_model.set_attn_implementation(reallocation.NAME)
-            with seen as forwards:
-                yield state
-        finally:
-            self.language_model.set_attn_implementation(before)
-            state.settings = None
-        if forwards[0] and not state.calls:
-            raise ModelError("attention re-allocation", "had no effect: this language model uses another attention")
-
-    def watching(self, first: tuple[str, ...], second: tuple[str, ...]) -> Any:
-        """As `reallocating`, but nothing is moved: only the masses are collected."""
-        return self.reallocating(Reallocation(first, second, rho=0.0))
 
     def saved_names(self) -> list[str]:
         """Names in the state dict that belong to this model and not to its base: connectors, adapters, opened parts."""
@@ -327,17 +301,3 @@ def _load_exactly(model: AffectiveLM, state: Mapping[str, Tensor], path: Path) -
                 path, f"{what} {len(names)} weights: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}"
             )
     model.load_state_dict(dict(state), strict=False)
-
-
-@contextlib.contextmanager
-def _count_forwards(module: nn.Module) -> Iterator[list[int]]:
-    count = [0]
-
-    def add(*_args: Any) -> None:
-        count[0] += 1
-
-    handle = module.register_forward_pre_hook(add)
-    try:
-        yield count
-    finally:
-        handle.remove()

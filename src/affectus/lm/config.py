@@ -56,7 +56,8 @@ class AffectiveLMConfig(PreTrainedConfig):
 
     `base` is the hub id or folder of the causal language model and `text_config` its configuration. `vocabulary_digest`
     is the hash of the tokenizer the weights were trained with ("" when it was not given). `lora` holds rank, alpha,
-    dropout, targets and optional saved modules; None for no adapter. `train_base` opens all weights of the base.
+    dropout, targets and optional saved modules; None for no adapter. `experts` holds the settings of experts per
+    modality (`modality_experts`). `train_base` opens all weights of the base.
     """
 
     model_type = "affectus_lm"
@@ -73,6 +74,7 @@ class AffectiveLMConfig(PreTrainedConfig):
         train_base: bool = False,
         filler_id: int = 0,
         branch_order: Sequence[str] | None = None,
+        experts: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self.base = base
@@ -85,6 +87,7 @@ class AffectiveLMConfig(PreTrainedConfig):
         self.branch_order = list(branch_order if branch_order is not None else (branches or {}))
         self.branches = {k: _branch(k, (branches or {})[k]) for k in self.branch_order}
         self.lora = None if lora is None else dict(lora)
+        self.experts = None if experts is None else dict(experts)
         self.vocabulary_digest = vocabulary_digest
         self.train_base = train_base
         self.filler_id = filler_id

@@ -95,6 +95,19 @@ class Mean(Connector):
         return self.fixed(self.project(sources[0].mean()), sources)
 
 
+@register("first")
+class First(Connector):
+    """The first token through a linear map: the class token of a picture (Emotion-LLaMA)."""
+
+    def __init__(self, widths: Sequence[int], width: int, tokens: int = 1) -> None:
+        super().__init__(widths, width, tokens)
+        self.project = nn.Linear(widths[0], width)
+
+    def forward(self, sources: Sequence[Tokens], question: Tokens | None = None) -> Tokens:
+        """(B, N, D) → (B, tokens, width)."""
+        return self.fixed(self.project(sources[0].values[:, 0]), sources)
+
+
 @register("attention")
 class Attention(Connector):
     """x = sum_t a_t V_t with a = V w + b, neither scaled nor softmaxed, then a linear map (AffectGPT, best set-up).
@@ -122,8 +135,9 @@ class Projector(Connector):
     """One token per source token, through Linear-GELU-Linear (`depth=2`) or one Linear (`depth=1`).
 
     Before it, neighbours may be averaged (`pool=3` for Whisper: 1500 states → 500) or laid side by side (`merge=4`:
-    MiniGPT-v2-type projectors), and patch grids averaged to `grid` x `grid` per frame. What does not fill a whole
-    neighbourhood at the end is left out, as a pooling layer does. (HumanOmni; Emotion-LLaMA.)
+    MiniGPT-v2-type projectors), and patch grids averaged to `grid` x `grid` per frame; `skip` tokens at the start (the
+    class token of a picture) are left out. What does not fill a whole neighbourhood at the end is left out, as a
+    pooling layer does. (HumanOmni; Emotion-LLaMA.)
     """
 
     def __init__(
@@ -135,9 +149,10 @@ class Projector(Connector):
         pool: int = 1,
         merge: int = 1,
         grid: int = 0,
+        skip: int = 0,
     ) -> None:
         super().__init__(widths, width, tokens)
-        self.pool, self.merge, self.grid = pool, merge, grid
+        self.pool, self.merge, self.grid, self.skip = pool, merge, grid, skip
         first = widths[0] * merge
         layers: list[nn.Module] = [nn.Linear(first, width)]
         if depth == 2:
@@ -146,7 +161,7 @@ class Projector(Connector):
 
     def count(self, lengths: Sequence[int], grids: Sequence[tuple[int, int, int] | None] = ()) -> int:
         """Source tokens after pooling; 0 when fewer than one whole neighbourhood."""
-        length = lengths[0]
+        length = max(0, lengths[0] - self.skip)
         if self.grid:
             cells = _cells(grids, length)
             length = length // cells * self.grid**2
@@ -155,6 +170,8 @@ class Projector(Connector):
     def forward(self, sources: Sequence[Tokens], question: Tokens | None = None) -> Tokens:
         """(B, N, D) → (B, N // (pool * merge), width)."""
         source = self._on_grid(sources[0]) if self.grid else sources[0]
+        if self.skip:
+            source = Tokens(source.values[:, self.skip :], source.mask[:, self.skip :])
         group = self.pool * self.merge
         n = source.values.shape[1] // group
         if n == 0 and source.present.any():

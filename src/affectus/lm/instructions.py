@@ -10,6 +10,7 @@ A record is a mapping with `name` and whatever is known about the clip; each kin
 | valence | `valence` | words/valence | the number |
 | sentiment | `valence` | words/sentiment | positive, negative, neutral |
 | preference | `first`, `second`, `preferred` | words/preference | a1, a2, same |
+| question | `question`, `answer` (and `history`) | general/question | the answer |
 
 Every instruction names its record, kind and prompt, so that rewards and reports can be routed by kind.
 """
@@ -71,6 +72,10 @@ def _pair(record: Record) -> dict[str, Any]:
     return {"first": record["first"], "second": record["second"]}
 
 
+def _asked(record: Record) -> dict[str, Any]:
+    return {"question": record["question"], "history": record.get("history")}
+
+
 def _range(record: Record) -> dict[str, Any]:
     return {name: record[name] for name in ("low", "high") if name in record}
 
@@ -89,6 +94,7 @@ KINDS: dict[str, Kind] = {
     "valence": Kind("words/valence", ("valence",), _range, lambda r: f"{float(r['valence']):.2f}"),
     "sentiment": Kind("words/sentiment", ("valence",), lambda _: {}, _sign),
     "preference": Kind("words/preference", ("first", "second", "preferred"), _pair, lambda r: str(r["preferred"])),
+    "question": Kind("general/question", ("question", "answer"), _asked, lambda r: str(r["answer"])),
 }
 
 
@@ -97,7 +103,8 @@ def build_instruction(
 ) -> Instruction:
     """The instruction of a kind for a record.
 
-    `slots` fills media places of the prompt (`Processor.slots`); a `subtitle` of the record goes in by itself.
+    `slots` fills media places of the prompt (`Processor.slots`); `subtitle` and `evidence` of the record go in by
+    themselves.
     ConfigError when the record lacks what the kind needs, and for an unknown kind.
     """
     own = _kind(kind)
@@ -113,7 +120,8 @@ def question(
     """The messages that ask for an instruction of a kind; the record needs no answer."""
     own = _kind(kind)
     text = prompt or load_prompt(own.prompt)
-    values = {**(slots or {}), "subtitle": record.get("subtitle"), **own.values(record)}
+    told = {name: record.get(name) for name in ("subtitle", "evidence")}
+    values = {**(slots or {}), **told, **own.values(record)}
     return text.messages(**{name: value for name, value in values.items() if name in text.known})
 
 
@@ -197,11 +205,14 @@ class Mixer:
         return dict(Counter(self.kind(number, epoch) for number in range(len(self))))
 
 
-def records_of(corpus: Corpus) -> list[dict[str, Any]]:
-    """Records of all rows of a corpus, from the columns it has: `labels:openset`, `meta:reason`, the first `label:`
-    column, and `dim:valence` or `raw:valence`. `name` is the id of the row; what a row does not know is left out."""
+def records_of(corpus: Corpus, words: str = "labels:openset") -> list[dict[str, Any]]:
+    """Records of all rows of a corpus, from the columns it has: `words` (open words, or several labels of a closed
+    space, which are words too), `meta:reason`, the first `label:` column, `dim:valence` or `raw:valence`, and
+    `meta:question`, `:answer`, `:history`, `:task`. `name` is the id of the row; what a row does not know is left
+    out."""
     columns = corpus.table.column_names
-    given = {"openset": "labels:openset", "reason": "meta:reason"}
+    given = {"openset": words, "reason": "meta:reason"}
+    given |= {key: f"meta:{key}" for key in ("question", "answer", "history", "task")}
     given |= {"valence": next((c for c in ("dim:valence", "raw:valence") if c in columns), "")}
     closed = next((c for c in columns if c.startswith("label:")), "")
     taken = {key: corpus.column(column) for key, column in given.items() if column in columns}

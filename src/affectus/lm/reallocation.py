@@ -12,14 +12,15 @@ a model whose attention cannot be replaced is refused, never silently left as it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from affectus.errors import ConfigError
+from affectus.errors import ConfigError, ModelError
 
 NAME = "affectus_spans"
 
@@ -58,11 +59,13 @@ class Reallocation:
 class SpanState:
     """What the attention of one language model knows about the sequence it is in.
 
-    `ids` (B, K) are the modality numbers of all keys. `masses` collects (layer, (B, 2)) of every pass: attention of the
-    last query on both groups, mean over heads, before anything is moved.
+    `ids` (B, K) are the modality numbers of all keys, `cached` says that the prompt has gone through before. `masses`
+    collects (layer, (B, 2)) of every pass: attention of the last query on both groups, mean over heads, before anything
+    is moved.
     """
 
     ids: Tensor | None = None
+    cached: bool = False
     settings: Reallocation | None = None
     groups: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     layers: frozenset[int] = frozenset()
@@ -165,3 +168,60 @@ def numbers(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
     if unknown := [name for name in wanted if name not in names]:
         raise ConfigError(f"branch {unknown[0]}", "no such branch", f"there are {', '.join(names)}")
     return tuple(names.index(name) + 1 for name in wanted)
+
+
+class SpanAttention:
+    """What a model with modality spans can do with its attention: measure how much each modality gets, and move it.
+
+    It has `spans`, a `config` with `branch_names` and `text_config`, and a `text_model`.
+    """
+
+    config: Any
+    spans: SpanState
+
+    def text_model(self) -> Any:
+        """The part that reads embeddings and writes text."""
+        return self.language_model  # type: ignore[attr-defined]
+
+    @contextlib.contextmanager
+    def reallocating(self, settings: Reallocation) -> Iterator[SpanState]:
+        """Re-allocate attention between branches inside this context; the state tells what happened.
+
+        ModelError when the language model's attention cannot be replaced, also when it turns out unused on leaving.
+        """
+        model, state = self.text_model(), self.spans
+        before = model.config._attn_implementation
+        if not install(model, state):
+            raise ModelError("attention re-allocation", "found no attention it knows in this language model")
+        names = self.config.branch_names
+        state.groups = (numbers(names, settings.first), numbers(names, settings.second))
+        state.layers = settings.band(self.config.text_config.num_hidden_layers)
+        state.settings, state.calls, state.masses = settings, 0, []
+        seen = _count_forwards(model)
+        try:
+            model.set_attn_implementation(NAME)
+            with seen as forwards:
+                yield state
+        finally:
+            model.set_attn_implementation(before)
+            state.settings = None
+        if forwards[0] and not state.calls:
+            raise ModelError("attention re-allocation", "had no effect: this language model uses another attention")
+
+    def watching(self, first: tuple[str, ...], second: tuple[str, ...]) -> Any:
+        """As `reallocating`, but nothing is moved: only the masses are collected."""
+        return self.reallocating(Reallocation(first, second, rho=0.0))
+
+
+@contextlib.contextmanager
+def _count_forwards(module: nn.Module) -> Iterator[list[int]]:
+    count = [0]
+
+    def add(*_args: Any) -> None:
+        count[0] += 1
+
+    handle = module.register_forward_pre_hook(add)
+    try:
+        yield count
+    finally:
+        handle.remove()

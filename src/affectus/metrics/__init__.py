@@ -35,6 +35,7 @@ _MODULES = {
         "sentiment_sign"
     ),
     "contingency": "pair_counts class_given_value lift mutual_information cramers_v majority_accuracy",
+    "conflict": "subset_means conflict_specificity",
     "word_sets": "word_precision word_recall word_overlap",
     "retrieval": (
         "retrieval_ranks recall_at median_rank mean_rank mrr retrieval_map ndcg fuse_similarities fuse_ranks "

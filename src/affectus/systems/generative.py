@@ -23,47 +23,47 @@ import json
 import re
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from affectus.corpora import Corpus
 from affectus.errors import ConfigError, ModelError
-from affectus.lm.adapters import lora_settings
+from affectus.lm.adapters import ALL_LINEAR, lora_settings
+from affectus.lm.bases import load_base
 from affectus.lm.budget import TokenBudget
 from affectus.lm.chassis import AffectiveLM
 from affectus.lm.chat import answer_ids
 from affectus.lm.completions import inspect
 from affectus.lm.config import AffectiveLMConfig, Branch, Encoder, vocabulary_digest
+from affectus.lm.drawing import draw, log_probabilities
 from affectus.lm.extraction import answer_words
 from affectus.lm.instructions import KINDS, build_instruction, possible_kinds, question, records_of
-from affectus.lm.packaged import load_packaged
 from affectus.lm.processor import Processor
-from affectus.lm.prompts import list_prompts, load_prompt
-from affectus.lm.toy import OPEN_WORDS as OPEN_TOY
-from affectus.lm.toy import toy_language_model, toy_tokenizer
+from affectus.lm.prompts import load_prompt
 from affectus.systems.base import Batch, Outputs, System
 from affectus.types import Prediction
 
 #: Space of word lists without a closed set of labels.
 OPEN_WORDS = "open words"
+#: What of a record belongs to the question and may be seen when it is answered.
+ASKING = ("question", "history", "labels", "low", "high", "first", "second")
 
 
 @dataclass(frozen=True)
 class LanguageBase:
     """The language model of a system, how it is adapted and how it answers.
 
-    `base` is a hub id or folder of `transformers`, "packaged" (the small model of the library) or "toy:32" (random, of
-    that width). `rank` 0 is no adapter; `learn_head` opens the output layer beside it. `template` is a chat template of
-    `affectus.lm.chat`, `kind` what is asked where a batch does not say. Answers have at most `longest` tokens, prompts
-    with them `context`; `temperature` 0 takes the likeliest token, otherwise one is drawn from the share `top_p`.
+    `base` is a hub id or folder of `transformers`, "packaged" (the small model of the library), "toy:32" (random, of
+    that width) or "toy:32:words" (its tokenizer knows that group of prompts). `rank` 0 is no adapter; `learn_head`
+    opens the output layer beside it, `adapted` names the layers. `template` is a chat template of `affectus.lm.chat`,
+    `kind` what is asked where a batch does not say. Answers have at most `longest` tokens, prompts with them `context`;
+    `temperature` 0 takes the likeliest token, otherwise one is drawn from the share `top_p`.
     """
 
     base: str = "Qwen/Qwen2.5-7B-Instruct"
@@ -72,6 +72,7 @@ class LanguageBase:
     rank: int = 16
     alpha: float = 32.0
     lora_dropout: float = 0.05
+    adapted: tuple[str, ...] = ALL_LINEAR
     learn_head: bool = False
     kind: str = "ovlabel"
     context: int = 2048
@@ -104,23 +105,24 @@ class GenerativeSystem(System):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        language_model, tokenizer = load_base(config.base, config.precision)
-        lora = lora_settings(config.rank, config.alpha, config.lora_dropout) if config.rank else None
-        if lora and config.learn_head:
-            lora["saved_modules"] = ["lm_head"]
-        settings = AffectiveLMConfig(
-            config.base, encoders=self.encoders(), branches=self.branches(), lora=lora
-        )  # fmt: skip
-        self.model = AffectiveLM.build(settings, language_model, tokenizer, self.modules_of())
-        self.processor = Processor(
-            tokenizer,
-            self.model,
-            config.template,
-            TokenBudget(config.context, min(config.longest, config.context // 2)),
-        )
+        self.model, self.processor = self.assemble()
         self.tally: Counter[str] = Counter()
         self.register_state_dict_post_hook(_only_own)
         self.register_load_state_dict_post_hook(_forgive_base)
+
+    def assemble(self) -> tuple[Any, Processor]:
+        """The multimodal model on its base, and what prepares its batches."""
+        config = self.config
+        language_model, tokenizer = load_base(config.base, config.precision)
+        settings = AffectiveLMConfig(
+            config.base, encoders=self.encoders(), branches=self.branches(), experts=self.experts(), **self.adaptation()
+        )
+        model = AffectiveLM.build(settings, language_model, tokenizer, self.modules_of())
+        return model, Processor(tokenizer, model, config.template, self.budget())
+
+    def budget(self) -> TokenBudget:
+        """What a prompt with its answer may hold."""
+        return TokenBudget(self.config.context, min(self.config.longest, self.config.context // 2))
 
     @abstractmethod
     def encoders(self) -> dict[str, Encoder]:
@@ -133,6 +135,16 @@ class GenerativeSystem(System):
     def modules_of(self) -> dict[str, nn.Module]:
         """Ready modules of encoders that cannot be loaded by their source alone."""
         return {}
+
+    def experts(self) -> dict[str, Any] | None:
+        """Settings of experts per modality in the language model (`affectus.lm.modality_experts`), None without."""
+        return None
+
+    def adaptation(self) -> dict[str, Any]:
+        """How the language model is adapted: settings `lora`, or `train_base` where all of it may learn."""
+        c = self.config
+        saved = ("lm_head",) if c.learn_head else ()
+        return {"lora": lora_settings(c.rank, c.alpha, c.lora_dropout, c.adapted, saved) if c.rank else None}
 
     def learnt(self) -> tuple[str, ...]:
         """Patterns of the parameters that are not part of the frozen base, for `Phase.train`."""
@@ -174,24 +186,33 @@ class GenerativeSystem(System):
         return found
 
     def conversations(self, batch: Batch, kinds: Sequence[str]) -> list[dict[str, Any]]:
-        """Messages, media and (where the batch has records) answer of every item, as the processor takes them."""
+        """Messages, media and (where the batch has records) answer of every item, as the processor takes them; media
+        that begin with NaN are not there."""
         media = self.media(batch)
-        slots, notes = self.processor.slots(media, self.branch_names(media))
-        self.tally.update(notes)
+        absent = {name: values.flatten(1)[:, 0].isnan().tolist() for name, values in media.items()}
+        told: dict[str, int] = {}
         texts = batch.get("text") or [None] * len(kinds)
-        records = batch.get("record") or [{}] * len(kinds)
+        records = batch.get("record") or batch.get("asking") or [{}] * len(kinds)
         found = []
         for i, kind in enumerate(kinds):
-            record = {**records[i], "subtitle": texts[i] if "text" in self.inputs() else None}
+            record = {**records[i], "subtitle": texts[i] if "text" in self.inputs() else None, **self.told(batch, i)}
             prompt = load_prompt(self.prompts[kind]) if kind in self.prompts else None
-            item: dict[str, Any] = {"media": {name: values[i] for name, values in media.items()}}
+            own = {name: values[i] for name, values in media.items() if not absent[name][i]}
+            slots, notes = self.processor.slots(own, self.branch_names(own))
+            told |= dict.fromkeys(notes, 1)
+            item: dict[str, Any] = {"media": own}
             if "record" in batch:
                 made = build_instruction(record, kind, slots, prompt)
                 item |= {"messages": made.messages, "answer": made.answer}
             else:
                 item["messages"] = question(record, kind, slots, prompt)
             found.append(item)
+        self.tally.update(told)
         return found
+
+    def told(self, batch: Batch, row: int) -> dict[str, Any]:
+        """What a prompt says about an item beside its media, its subtitle and what the record allows to tell."""
+        return {}
 
     def branch_names(self, media: Mapping[str, Tensor]) -> list[str]:
         """Branches that are used for these media, in the order of the prompt; one per slot."""
@@ -218,25 +239,7 @@ class GenerativeSystem(System):
         asked = self.asked(items)
         ids, mask = padded(rows, self.processor.pad_id, asked["input_ids"].device)
         tokens = mask.sum(1)
-        return {"nll": -self.log_probabilities(asked, ids, mask).sum(1) / tokens, "tokens": tokens}
-
-    def log_probabilities(
-        self, asked: Mapping[str, Any], ids: Tensor, mask: Tensor, model: Callable[..., Any] | None = None
-    ) -> Tensor:
-        """Log-probability of every token of answers (B, L) that follow their prompts; 0 where the mask is. `model` is
-        called in place of the own one."""
-        length = ids.shape[1]
-        places = functional.pad(asked["modality_ids"], (0, length))
-        found = (model or self.model)(
-            input_ids=torch.cat([asked["input_ids"], ids], 1),
-            attention_mask=torch.cat([asked["attention_mask"], mask], 1),
-            modality_ids=places,
-            media=asked["media"],
-            use_cache=False,
-            logits_to_keep=length + 1,
-        )
-        logits = found.logits[:, :-1].float()
-        return -functional.cross_entropy(logits.transpose(1, 2), ids, reduction="none") * mask
+        return {"nll": -log_probabilities(self.model, asked, ids, mask).sum(1) / tokens, "tokens": tokens}
 
     def losses(self, batch: Batch, outputs: Outputs, options: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         """`answer`: mean negative log-likelihood over all answer tokens of the batch."""
@@ -246,10 +249,10 @@ class GenerativeSystem(System):
         return {"answer": (outputs["nll"] * tokens).sum() / tokens.sum()}
 
     def sample(
-        self, asked: Mapping[str, Any], longest: int = 0, temperature: float | None = None
+        self, asked: Mapping[str, Any], longest: int = 0, temperature: float | None = None, group: int = 1
     ) -> tuple[Tensor, Tensor]:
-        """Token ids (B, L) that follow prompts, and which of them were generated (B, L), the end token among them; see
-        `LanguageBase` for the options."""
+        """Token ids (B * group, L) that follow prompts, `group` in a row per prompt, and which of them were generated
+        (B * group, L), the end token among them; see `LanguageBase` for the options."""
         heat = self.config.temperature if temperature is None else temperature
         options: dict[str, Any] = {"do_sample": heat > 0}
         if heat > 0:
@@ -259,15 +262,8 @@ class GenerativeSystem(System):
             options |= {"stop_strings": [stop], "tokenizer": self.processor.tokenizer}
         # Padding must differ from what ends an answer, or nobody could tell whether it ended.
         pad = next(i for i in (self.processor.pad_id, *range(len(ends) + 1)) if i not in ends)
-        with torch.no_grad():
-            found = self.model.generate(  # type: ignore[misc]
-                **asked,
-                max_new_tokens=longest or self.config.longest,
-                eos_token_id=ends,
-                pad_token_id=pad,
-                **options,
-            )
-        ids = found[:, asked["input_ids"].shape[1] :]
+        options |= {"max_new_tokens": longest or self.config.longest, "eos_token_id": ends, "pad_token_id": pad}
+        ids = draw(self.model, asked, group, **options)
         return ids, (ids != pad).flip(1).cumsum(1).flip(1).clamp(max=1)
 
     def texts(self, asked: Mapping[str, Any]) -> list[str]:
@@ -278,7 +274,8 @@ class GenerativeSystem(System):
 
     def answer(self, batch: Batch, kind: str | Sequence[str] = "") -> list[Answer]:
         """Answers to a question of some kind about every item; what the batch knows of the truth is not looked at."""
-        asked = {k: v for k, v in batch.items() if k not in ("record", "answer", "kind")}
+        asked: Batch = {k: v for k, v in batch.items() if k not in ("record", "answer", "kind")}
+        asked["asking"] = [{k: r[k] for k in ASKING if k in r} for r in batch.get("record") or [{}] * size_of(batch)]
         if kind:
             asked["kind"] = [kind] * size_of(batch) if isinstance(kind, str) else list(kind)
         was = self.training
@@ -301,7 +298,7 @@ class GenerativeSystem(System):
         """`record` of every row that has the column, None for the others."""
         if column not in corpus.table.column_names:
             raise ConfigError(column, "is no column of this corpus", f"it has {', '.join(corpus.table.column_names)}")
-        records = records_of(corpus)
+        records = records_of(corpus, column if column.startswith("labels:") else "labels:openset")
         found = np.full(len(corpus), None, object)
         for i, (record, value) in enumerate(zip(records, corpus.column(column), strict=True)):
             found[i] = record if value is not None and possible_kinds(record) else None
@@ -333,33 +330,6 @@ class GenerativeSystem(System):
 
 
 _FITTING = ("model_type", "hidden_size", "num_hidden_layers", "vocab_size")
-
-
-def load_base(name: str, precision: str = "float32") -> tuple[Any, Any]:
-    """Language model and tokenizer of a `base` (see `LanguageBase`); no foreign code is run."""
-    dtype = getattr(torch, precision, None)
-    if not isinstance(dtype, torch.dtype):
-        raise ConfigError(precision, "is no precision", "use float32, bfloat16 or float16")
-    if name == "packaged":
-        return load_packaged(dtype=dtype)
-    if name.startswith("toy:"):
-        tokenizer = _toy_tokenizer()
-        return toy_language_model(len(tokenizer), int(name.removeprefix("toy:"))), tokenizer
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        return AutoModelForCausalLM.from_pretrained(name, dtype=dtype, trust_remote_code=False), tokenizer
-    except (OSError, ValueError) as error:
-        raise ModelError(name, f"cannot be loaded as a causal language model: {str(error).splitlines()[0]}") from None
-
-
-@lru_cache(maxsize=1)
-def _toy_tokenizer() -> Any:
-    """A tokenizer that knows the words of our prompts, so that toy prompts are short."""
-    bodies = [load_prompt(name).body for name in list_prompts() if name.startswith("words/")]
-    answers = [f"<think>The voice and the face: </think><answer>{', '.join(words)}" for words in OPEN_TOY.values()]
-    return toy_tokenizer([*bodies * 3, *answers * 3], 900)
 
 
 def padded(rows: Sequence[Sequence[int]], pad: int, device: Any = None) -> tuple[Tensor, Tensor]:
