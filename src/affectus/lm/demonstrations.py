@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from affectus.corpora.leaks import plain_text
 from affectus.errors import ConfigError, LabelError
-from affectus.labels import map_between, space
+from affectus.labels import LabelSpace, map_between, space
 from affectus.lm.retrieval import EmbeddingIndex, Floats
 
 if TYPE_CHECKING:
@@ -93,11 +93,11 @@ class SentenceVectors:
         out = np.zeros((len(texts), self._encoder.width), np.float32)
         with torch.inference_mode():
             for start in range(0, len(order), batch):
-                rows = order[start : start + batch]
+                rows = order[start : start + batch].tolist()
                 ids = torch.from_numpy(np.stack([spec(texts[row]) for row in rows]))
                 out[rows] = self._encoder(ids).numpy()
         lengths = np.linalg.norm(out, axis=1, keepdims=True)
-        return out / np.where(lengths > 0, lengths, 1)
+        return np.asarray(out / np.where(lengths > 0, lengths, 1), np.float32)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class DemonstrationStore:
         if not len(kept):
             raise ConfigError("demonstrations", "there is no sentence with words", "give labelled sentences")
         ids = tuple(str(i) for i in range(len(kept)))
-        return cls(EmbeddingIndex(made[kept], ids, vectors.model), tuple(demonstrations[i] for i in kept))
+        return cls(EmbeddingIndex(made[kept], ids, vectors.model), tuple(demonstrations[int(i)] for i in kept))
 
     def write(self, folder: str | Path) -> Path:
         """Write it to a folder that `open` reads."""
@@ -147,15 +147,8 @@ class DemonstrationStore:
 
     def labels_in(self, target: str) -> list[str | None]:
         """Label of every demonstration in another space, None where it has no counterpart."""
-        wanted, known = space(target), {}
-        for name, label in {(one.space, one.label) for one in self.demonstrations}:
-            if name == wanted.name:
-                known[name, label] = wanted.lookup(label)
-                continue
-            try:
-                known[name, label] = map_between(name, wanted.name).label(label)
-            except LabelError:
-                known[name, label] = None
+        wanted = space(target)
+        known = {(one.space, one.label): _counterpart(one, wanted) for one in self.demonstrations}
         return [known[one.space, one.label] for one in self.demonstrations]
 
     def nearest(
@@ -183,7 +176,7 @@ class DemonstrationStore:
         while k and len(waiting):
             count = min(count, len(self))
             unfinished = []
-            for i, near, similar in zip(waiting, *self.index.search(asked[waiting], count), strict=True):
+            for i, near, similar in zip(waiting.tolist(), *self.index.search(asked[waiting], count), strict=True):
                 itself = None if own is None else own[i]
                 same = _words(texts[i]) if texts is not None else ""
                 kept = [
@@ -200,6 +193,16 @@ class DemonstrationStore:
     def _shown(self, row: int, label: str | None, cosine: float) -> Shown:
         one = self.demonstrations[row]
         return Shown(one.text, label or "", one.dataset, float(cosine))
+
+
+def _counterpart(one: Demonstration, wanted: LabelSpace) -> str | None:
+    """The label of the same name or meaning in another space, else the one that the map between the spaces gives."""
+    if one.label in wanted:
+        return wanted.lookup(one.label)
+    try:
+        return map_between(one.space, wanted.name).label(one.label)
+    except LabelError:
+        return None
 
 
 def _words(text: str) -> str:
