@@ -43,7 +43,26 @@ def fake_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, build in (("face", _fake_face), ("voice", _fake_voice), ("words", _fake_words), ("scene", _fake_scene)):
         (root / name).mkdir()
         build(root / name)
+    _fake_context(root / "context")
     return root
+
+
+def _fake_context(folder: Path) -> None:
+    """A reading of conversations that takes each turn for itself: the labels of `FAKE_WORDS` by name."""
+    from affectus.labels import space
+
+    emotions, labels = space("ekman7").labels, space("goemotions28").labels
+    weights = np.zeros((31, 7))
+    for name, label in zip(
+        emotions, ("anger", "disgust", "fear", "joy", "sadness", "surprise", "neutral"), strict=True
+    ):
+        weights[labels.index(label), emotions.index(name)] = 1.0
+    folder.mkdir()
+    numbers = {"mean": [0.0] * 31, "scale": [1.0] * 31, "weights": weights.tolist(), "bias": [0.0] * 7}
+    _card(folder, modality="words", space="ekman7", labels=emotions,
+          inputs={"parts": ["turn"], "shift": 0.25, **numbers}, dimensions=[])  # fmt: skip
+    record = json.loads((folder / "card.json").read_text()) | {"name": "context"}
+    (folder / "card.json").write_text(json.dumps(record))
 
 
 def _save(folder: Path, nodes: list[Any], inputs: list[Any], output: Any, weights: dict[str, np.ndarray]) -> None:

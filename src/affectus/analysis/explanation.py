@@ -139,7 +139,7 @@ def _turn_at(turns: Sequence[SpokenTurn], window: FusedWindow) -> SpokenTurn | N
 
 
 def _words_at(words: Sequence[WordsTurn], window: FusedWindow) -> list[WordsTurn]:
-    if not np.isfinite(window.start) or window.end <= window.start:
+    if window.frame >= 0 or not np.isfinite(window.start) or window.end <= window.start:
         return [w for w in words if w.number == window.number]
     return [w for w in words if w.posterior is not None and w.turn.start < window.end and w.turn.end > window.start]
 
@@ -190,7 +190,7 @@ def _write(window: FusedWindow, sink: RowSink, parts: Sequence[str], refs: Seque
     sink.add(
         start=window.start,
         end=window.end,
-        frame=-1 if np.isfinite(window.start) else window.number,
+        frame=window.frame if np.isfinite(window.start) else window.number,
         track=window.person[0],
         speaker=window.person[1],
         source="fusion",

@@ -34,12 +34,27 @@ from itertools import combinations
 
 import numpy as np
 
-from affectus.labels import map_between, space
+from affectus.labels import map_between
+from affectus.models.common_space import LABELS, NEUTRAL, SPACE, normalised, to_common
 from affectus.types import Card
 
-SPACE = "ekman7"
-LABELS: tuple[str, ...] = space(SPACE).labels
-NEUTRAL = LABELS.index("neutral")
+__all__ = [
+    "LABELS",
+    "NEUTRAL",
+    "SPACE",
+    "UNCERTAIN",
+    "Fused",
+    "Opinion",
+    "conflict",
+    "decide",
+    "fuse",
+    "jensen_shannon",
+    "normalised",
+    "prior_of",
+    "reliability",
+    "to_common",
+]
+
 UNCERTAIN = "uncertain"
 #: Smallest probability a modality may give, so that no single model can veto a label for good.
 FLOOR = 1e-4
@@ -86,23 +101,6 @@ class Fused:
 @cache
 def _matrix(space_name: str) -> np.ndarray:
     return map_between(space_name, SPACE).matrix
-
-
-def to_common(space_name: str, probabilities: np.ndarray) -> np.ndarray:
-    """Scores (…, n) of a label space as posteriors over `LABELS` (…, 7) that sum to one.
-
-    Raises LabelError when the space cannot be mapped. Scores without any mass become uniform.
-    """
-    found = map_between(space_name, SPACE)
-    scores = np.clip(np.asarray(probabilities, np.float64), 0.0, 1.0)
-    mapped = found.apply(scores, "any" if space(space_name).multi_label else "sum")
-    return normalised(mapped)
-
-
-def normalised(values: np.ndarray) -> np.ndarray:
-    """Non-negative values (…, k) scaled to sum to one along the last axis; uniform where they are all zero."""
-    total = values.sum(axis=-1, keepdims=True)
-    return np.where(total > 0, values / np.where(total > 0, total, 1.0), 1.0 / values.shape[-1])
 
 
 def reliability(card: Card) -> float:

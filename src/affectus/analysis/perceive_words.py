@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -36,8 +36,8 @@ _COMMON = frozenset(_COMMON_LIST.split())
 @dataclass
 class WordsTurn:
     """One turn: its text and place, the prediction (None where it was not scored), its posterior (7,) over `ekman7`,
-    the face track of who said it or -1, the rows of its transcript and its leading label, and its telling words as
-    (word, drop of the leading label, row)."""
+    the face track of who said it or -1, the rows of its transcript and its leading label, its telling words as
+    (word, drop of the leading label, row), and the id of its conversation where a file holds several."""
 
     turn: Turn
     number: int
@@ -47,6 +47,25 @@ class WordsTurn:
     row: int = -1
     top_row: int = -1
     telling: list[tuple[str, float, int]] = field(default_factory=list)
+    conversation: str = ""
+
+    @property
+    def affect(self) -> tuple[float, float]:
+        """Valence and arousal as predicted, NaN where unknown."""
+        known = self.prediction.dimensions if self.prediction is not None else {}
+        return known.get("valence", float("nan")), known.get("arousal", float("nan"))
+
+
+class Unread(NamedTuple):
+    """Turns that were not scored: in another script, and without any word."""
+
+    script: int = 0
+    wordless: int = 0
+
+
+def wordless(text: str) -> bool:
+    """Whether a text has no letter: emoji, signs and numbers alone are no words to the model, which knows none."""
+    return _LETTER.search(text) is None
 
 
 def latin(text: str) -> bool:
@@ -83,15 +102,21 @@ def _mean(predictions: list[Prediction], lengths: list[int]) -> Prediction:
     return Prediction(first.space, first.labels, scores, first.perspective, dimensions=dimensions)
 
 
-def perceive(model: WordsModel | None, turns: Sequence[WordsTurn], sink: RowSink, timed: bool) -> int:
-    """Write the transcript and, with a model, scores of all turns; returns how many could not be scored because of
-    their script."""
-    readable = [t for t in turns if latin(t.turn.text)] if model is not None else []
+def perceive(model: WordsModel | None, turns: Sequence[WordsTurn], sink: RowSink, timed: bool) -> Unread:
+    """Write the transcript and, with a model, scores of all turns; returns how many could not be scored."""
+    if model is None:
+        readable, unread = [], Unread()
+    else:
+        empty = sum(wordless(t.turn.text) for t in turns)
+        readable = [t for t in turns if latin(t.turn.text) and not wordless(t.turn.text)]
+        unread = Unread(len(turns) - len(readable) - empty, empty)
     predictions = score(model, [t.turn for t in readable]) if model is not None else iter(())
     wanted = {id(t) for t in readable}
     for item in turns:
-        shared = _place(item, timed)
-        item.row = sink.add(space="transcript", method="transcript", text=item.turn.text, **shared)
+        shared = place(item, timed)
+        item.row = sink.add(
+            space="transcript", method="transcript", label=item.conversation, text=item.turn.text, **shared
+        )
         if model is None or id(item) not in wanted:
             continue
         item.prediction = next(predictions)
@@ -102,10 +127,11 @@ def perceive(model: WordsModel | None, turns: Sequence[WordsTurn], sink: RowSink
         item.top_row = first + int(np.argmax(item.prediction.scores))
         names = tuple(item.prediction.dimensions)
         sink.add_scores(names, [item.prediction.dimensions[n] for n in names], space="va", **shared)
-    return len(turns) - len(readable) if model is not None else 0
+    return unread
 
 
-def _place(item: WordsTurn, timed: bool) -> dict[str, Any]:
+def place(item: WordsTurn, timed: bool) -> dict[str, Any]:
+    """The columns that say where a turn is and who says it; without a time axis `frame` is its number."""
     turn = item.turn
     shared = {"start": turn.start, "end": turn.end, "speaker": turn.speaker, "track": item.track, "source": "words"}
     return shared if timed else shared | {"frame": item.number}
@@ -132,7 +158,7 @@ def telling_words(model: WordsModel, item: WordsTurn, sink: RowSink, timed: bool
         if drops[i] < max(0.05, 0.1 * float(rest[0])):
             break
         word = text[slice(*spans[i])].strip("\"'“”‘’.,;:!?…()[]")
-        shared = _place(item, timed)
+        shared = place(item, timed)
         row = sink.add(
             space="evidence", method="leave-one-out", label="word", score=float(drops[i]), text=word, **shared
         )

@@ -24,7 +24,8 @@ METHOD = "log-linear"
 
 @dataclass(frozen=True)
 class FusedWindow:
-    """One fused window with what went in and the row of its leading label; `number` counts windows (or texts)."""
+    """One fused window with what went in and the row of its leading label; `number` counts windows (or texts), `frame`
+    is that of its rows, -1 on an axis of time."""
 
     person: Person
     number: int
@@ -37,6 +38,7 @@ class FusedWindow:
     row: int
     conflict: tuple[str, str, float] | None = None
     conflict_row: int = -1
+    frame: int = -1
 
     @property
     def label(self) -> str:
@@ -145,11 +147,12 @@ def write_window(
     confidence: float,
     threshold: float,
     frame: int = -1,
+    method: str = METHOD,
 ) -> FusedWindow:
     """Fuse the opinions of one window and write scores, valence–arousal, the decision and a conflict."""
     result = fusion.fuse(opinions)
     shared = {"start": span[0], "end": span[1], "frame": frame, "track": person[0], "speaker": person[1]}
-    shared |= {"source": "fusion", "method": METHOD, "perspective": "expressed"}
+    shared |= {"source": "fusion", "method": method, "perspective": "expressed"}
     refs = [row for opinion in opinions for row in opinion.rows]
     first = sink.add_scores(
         LABELS, result.probabilities, result.low, result.high, space=fusion.SPACE, refs=refs, **shared
@@ -167,4 +170,4 @@ def write_window(
         named = shared | {"method": "jensen-shannon"}
         rows = [row for o in opinions if o.source in split[:2] for row in o.rows]
         split_row = sink.add(space="conflict", label=f"{split[0]}|{split[1]}", score=split[2], refs=rows, **named)
-    return FusedWindow(person, number, *span, result, tuple(opinions), decision, score, top, split, split_row)
+    return FusedWindow(person, number, *span, result, tuple(opinions), decision, score, top, split, split_row, frame)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from affectus import __version__, media
-from affectus.analysis import baseline, explanation, perceive_words, speakers
+from affectus.analysis import baseline, explanation, speakers, texts
 from affectus.analysis.engines import Engines
 from affectus.analysis.fusion import UNCERTAIN
 from affectus.analysis.memory import give_back, steady
@@ -24,7 +24,7 @@ from affectus.analysis.rows import RowSink
 from affectus.analysis.settings import Settings
 from affectus.errors import AffectusError, MediaError
 from affectus.media.tracking import CutDetector
-from affectus.types import Frame, Timeline, Turn
+from affectus.types import Card, Frame, Timeline, Turn
 
 log = logging.getLogger("affectus.analysis")
 
@@ -49,6 +49,8 @@ class Findings:
     words: list[WordsTurn] = field(default_factory=list)
     windows: list[FusedWindow] = field(default_factory=list)  #: those an explanation may want
     rate: float = 0.0
+    cards: list[Card] = field(default_factory=list)  #: readings used beside the models
+    facts: dict[str, Any] = field(default_factory=dict)  #: more for the meta data of the file
 
     @property
     def timed(self) -> bool:
@@ -67,7 +69,7 @@ def analyze_file(path: Path, settings: Settings, engines: Engines, progress: Pro
         elif info.kind == "image":
             _picture(path, settings, engines, found, sink)
         else:
-            _text(path, settings, engines, found, sink, tell)
+            texts.analyze_text(path, settings, engines, found, sink, tell)
         _refuse_nothing(path, settings, engines, found)
         table = sink.finish()
     return Timeline(table, _meta(path, settings, engines, found))
@@ -235,7 +237,7 @@ def _say(
         found.words = [WordsTurn(turn, i) for i, turn in enumerate(cues)]
     for item in found.words:
         item.track = _track_of(item.turn, found.spoken, view)
-    _score_words(found, engines, sink, settings, timed=True)
+    texts.score_words(found, engines, sink, settings, timed=True)
 
 
 def _track_of(turn: Turn, spoken: Sequence[SpokenTurn], view: speakers.Visibility) -> int:
@@ -247,28 +249,6 @@ def _track_of(turn: Turn, spoken: Sequence[SpokenTurn], view: speakers.Visibilit
     if best is not None and best[0] > 0:
         return best[1].track
     return speakers.speaking(view.during(turn.start, turn.end)) if not spoken else -1
-
-
-def _score_words(found: Findings, engines: Engines, sink: RowSink, settings: Settings, timed: bool) -> None:
-    model = engines.model("words")
-    if model is not None and found.words:
-        reason = _foreign(found.words, settings)
-        if reason:
-            found.missing["words"] = reason
-            model = None
-    unread = perceive_words.perceive(model, found.words, sink, timed)
-    if unread:
-        found.warnings.append(f"{unread} of {len(found.words)} turns are not in Latin script and were not scored")
-
-
-def _foreign(words: Sequence[WordsTurn], settings: Settings) -> str:
-    """Why texts are not scored because of their language, or an empty string."""
-    code = settings.language.lower().split("-")[0]
-    if code in ("auto", "") and not perceive_words.looks_english([w.turn for w in words]):
-        return "the text does not look English, the only language of the words model (--language en scores it anyway)"
-    if code not in ("auto", "", "en"):
-        return f"the words model knows English only, not {settings.language!r}"
-    return ""
 
 
 def _picture(path: Path, settings: Settings, engines: Engines, found: Findings, sink: RowSink) -> None:
@@ -295,32 +275,6 @@ def _picture(path: Path, settings: Settings, engines: Engines, found: Findings, 
             )
             found.windows.append(window)
     explanation.explain(found, engines, sink, settings)
-
-
-def _text(path: Path, settings: Settings, engines: Engines, found: Findings, sink: RowSink, tell: Progress) -> None:
-    if "words" not in settings.modalities:
-        raise MediaError(path, "holds text, but words are not among the modalities", "add words to --modalities")
-    turns = media.read_turns(path, found.warnings)
-    timed = all(np.isfinite(t.start) and np.isfinite(t.end) for t in turns)
-    found.words = [WordsTurn(turn, i) for i, turn in enumerate(turns)]
-    _score_words(found, engines, sink, settings, timed)
-    tell("words", 0.8)
-    weight, prior = engines.weight("words"), engines.prior("words")
-    from affectus.analysis.fusion import Opinion
-
-    for item in found.words:
-        if item.posterior is None or item.prediction is None:
-            continue
-        dimensions = item.prediction.dimensions
-        affect = (dimensions.get("valence", np.nan), dimensions.get("arousal", np.nan))
-        opinion = Opinion("words", item.posterior, weight, affect=affect, prior=prior, rows=(item.top_row,))
-        span = (item.turn.start, item.turn.end)
-        frame = -1 if timed else item.number
-        person = (-1, item.turn.speaker)
-        window = write_window(sink, person, item.number, span, [opinion], settings.confidence, settings.conflict, frame)
-        found.windows.append(window)
-    explanation.explain(found, engines, sink, settings, timed)
-    tell("words", 1.0)
 
 
 def _refuse_nothing(path: Path, settings: Settings, engines: Engines, found: Findings) -> None:
@@ -354,10 +308,11 @@ def _meta(path: Path, settings: Settings, engines: Engines, found: Findings) -> 
         "warnings": list(dict.fromkeys(found.warnings)),
         "missing": dict(found.missing),
         "thumbnails": {str(k): v for k, v in (found.faces.thumbnails if found.faces else {}).items()},
+        **found.facts,
     }
     return {
         "version": __version__,
         "settings": settings.record(),
-        "models": [asdict(card) for card in engines.cards()],
+        "models": [asdict(card) for card in (*engines.cards(), *found.cards)],
         "files": {str(path): facts},
     }

@@ -100,7 +100,7 @@ def _slim(outcome: Any) -> Any:
     from affectus.analysis.folder import Outcome
 
     timeline = outcome.load()
-    kept = timeline.filter(space=["decision", "va", "conflict"], source=["fusion", "scene"])
+    kept = timeline.filter(space=["decision", "va", "conflict", "shift"], source=["fusion", "scene"])
     facts = {name: {**info, "thumbnails": {}} for name, info in timeline.meta["files"].items()}
     slim = Timeline(kept.table, {**timeline.meta, "files": facts})
     return Outcome(outcome.path, folder=outcome.folder, resumed=outcome.resumed, timeline=slim)

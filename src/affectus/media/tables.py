@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from affectus.errors import MediaError
+from affectus.media.dialogue_rows import Row, parse_date, settle
 from affectus.media.subtitles import parse_clock
 from affectus.media.text import MAX_CHARACTERS, split_sentences
 from affectus.types import Turn
@@ -22,15 +23,19 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     role: tuple(names.split())
     for role, names in {
         "text": _TEXT,
-        "speaker": "speaker speakername speakerid user username name author from role character sender participant",
-        "start": "start starttime startsec startseconds startms begin onset time timestamp t",
+        "speaker": "speaker speakername speakerid user username name author authorname from fromname role character "
+        "sender sendername participant nick nickname handle",
+        "start": "start starttime startsec startseconds startms begin onset time timestamp ts t datetime date sentat "
+        "createdat dateunixtime",
         "end": "end endtime endsec endseconds endms stop",
         "conversation": "conversation conversationid dialogue dialogueid dialog dialogid thread threadid session "
         "sessionid video videoid",
+        "utterance": "utteranceid uttid turnid messageid msgid clientmsgid",
         "language": "language lang",
         "turns": "messages turns utterances dialogue dialog conversation conversations",
     }.items()
 }
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]|$)")
 #: Cells of more characters than this are refused.
 MAX_CELL = 1 << 26
 
@@ -52,12 +57,12 @@ def parse_table(text: str, path: str | Path, warnings: list[str] | None = None) 
         records = _json_records(text, path)
     else:
         records = _csv_records(text, path)
-    turns: list[tuple[str, Turn]] = []
+    found: list[Row] = []
     for row, record in records:
-        turns.extend(_record_turns(record, row, path, notes))
-    if not turns:
+        found.extend(_record_turns(record, row, path, notes))
+    if not found:
         raise MediaError(path, "no row holds any text", "check the column of the texts")
-    return turns
+    return settle(found, notes)
 
 
 def _plain(name: str) -> str:
@@ -134,34 +139,54 @@ def _as_record(record: Any, where: str, path: str | Path) -> dict[str, Any]:
     raise MediaError(path, f"{where} is neither an object nor a text", 'write each row as {"text": "…"}')
 
 
-def _record_turns(record: dict[str, Any], row: int, path: str | Path, notes: list[str]) -> Iterator[tuple[str, Turn]]:
+def _record_turns(record: dict[str, Any], row: int, path: str | Path, notes: list[str]) -> Iterator[Row]:
     key = _column(record, "conversation")
-    conversation = str(record[key]) if key and isinstance(record[key], (str, int, float)) else ""
+    conversation = str(record[key]).strip() if key and isinstance(record[key], (str, int, float)) else ""
     nested = _column(record, "turns")
     if nested and isinstance(record[nested], list):
         for part in record[nested]:
             inner = _as_record(part, f"row {row}: an entry of {nested}", path)
-            yield from ((conversation or str(row), turn) for turn in _flat_turns(inner, row, path, notes))
+            yield from (
+                Row(turn, conversation or str(row), utterance)
+                for turn, utterance in _flat_turns(inner, row, path, notes)
+            )
     else:
-        yield from ((conversation, turn) for turn in _flat_turns(record, row, path, notes))
+        yield from (Row(turn, conversation, utterance) for turn, utterance in _flat_turns(record, row, path, notes))
 
 
-def _flat_turns(record: Mapping[str, Any], row: int, path: str | Path, notes: list[str]) -> Iterator[Turn]:
+def _flat_turns(record: Mapping[str, Any], row: int, path: str | Path, notes: list[str]) -> Iterator[tuple[Turn, str]]:
     key = _column(record, "text")
     if key is None:
         raise MediaError(path, f"row {row} has no text, only: {', '.join(record) or 'nothing'}", 'name the text "text"')
-    text = record[key]
-    if text is None or (isinstance(text, float) and math.isnan(text)):
+    text = _plain_text(record[key])
+    if text is None:
         return
     if isinstance(text, (dict, list)):
         raise MediaError(path, f"row {row}: {key} is not a text", 'write each row as {"text": "…"}')
     text = str(text).strip()
     facts = {
-        role: str(record[name]) for role in ("speaker", "language") if (name := _column(record, role)) and record[name]
+        role: str(record[name]).strip()
+        for role in ("speaker", "language")
+        if (name := _column(record, role)) and record[name]
     }
+    name = _column(record, "utterance")
+    utterance = str(record[name]).strip() if name and isinstance(record[name], (str, int)) else ""
     start, end = (_seconds(record, role, row, notes) for role in ("start", "end"))
+    if end < start:
+        notes.append(f"row {row}: the end lies before the start and counts as unknown")
+        end = math.nan
     pieces: Sequence[str] = [" ".join(text.split())] if len(text) <= MAX_CHARACTERS else split_sentences(text)
-    yield from (Turn(piece, start, end, row=row, **facts) for piece in pieces if piece)
+    yield from ((Turn(piece, start, end, row=row, **facts), utterance) for piece in pieces if piece)
+
+
+def _plain_text(value: Any) -> Any:
+    """The text of a cell: messengers write formatted messages as lists of texts and of objects with a `text`."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, list) and value and any(isinstance(part, dict) for part in value):
+        parts = [part.get("text") if isinstance(part, dict) else part for part in value]
+        return "".join(part for part in parts if isinstance(part, str))
+    return value
 
 
 def _seconds(record: Mapping[str, Any], role: str, row: int, notes: list[str]) -> float:
@@ -171,7 +196,8 @@ def _seconds(record: Mapping[str, Any], role: str, row: int, notes: list[str]) -
     if name is None or value is None or (text := str(value).strip()) == "":
         return math.nan
     try:
-        seconds = parse_clock(text) if ":" in text else float(text.replace(",", "."))
+        dated = _DATE.match(text) is not None
+        seconds = parse_date(text) if dated else parse_clock(text) if ":" in text else float(text.replace(",", "."))
     except ValueError:
         notes.append(f"row {row}: {name} {text!r} is no time in seconds and counts as unknown")
         return math.nan

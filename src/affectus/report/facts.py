@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ from affectus.types import Timeline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+#: Speakers of a conversation that the key facts speak of, and whose extremes they name.
+PEOPLE_TOLD = 6
 
 
 def clock(seconds: float, tenths: bool = False) -> str:
@@ -101,7 +106,8 @@ def in_words(share: Mapping[str, float], most: int = 3) -> str:
 def key_facts(view: View) -> list[str]:
     """The main findings of a file as plain sentences (not escaped)."""
     facts = []
-    for person in view.people:
+    shown = sorted(view.people, key=lambda p: -len(p.decisions))[:PEOPLE_TOLD] if view.spoken else view.people
+    for person in shown:
         runs = decision_runs(person)
         if not runs:
             continue
@@ -131,12 +137,12 @@ def key_facts(view: View) -> list[str]:
 
 
 def _unit(view: View) -> str:
-    return "time" if view.timed else "texts"
+    return "time" if view.timed else "turns" if view.spoken else "texts"
 
 
 def _affect_facts(view: View) -> list[str]:
-    facts = []
-    for person in view.people:
+    facts: list[str] = []
+    for person in () if view.spoken else view.people:
         curve = person.main_affect
         if curve is None or "valence" not in curve.labels:
             continue
@@ -156,10 +162,12 @@ def _affect_facts(view: View) -> list[str]:
 
 
 def summary(timeline: Timeline) -> list[dict[str, Any]]:
-    """One row per file and person: `file, who, seconds, mostly, uncertain, valence, arousal, conflicts, note`.
+    """One row per file and person: `file, who, seconds, mostly, uncertain, valence, arousal, conflicts, turns, shifts,
+    note`.
 
     `mostly` names the largest shares of the decided time; `uncertain` is the share left open (0…1, None when there is
-    nothing to decide); `valence`/`arousal` are means on [-1, 1] or None; `conflicts` counts stretches. A file without
+    nothing to decide); `valence`/`arousal` are means on [-1, 1] or None; `conflicts` counts stretches; `turns` and
+    `shifts` count those of a speaker of a conversation, None elsewhere. A file without
     any result keeps one row whose `note` says why.
     """
     return [row for view in views(timeline) for row in summary_rows(view)]
@@ -170,6 +178,7 @@ def summary_rows(view: View) -> list[dict[str, Any]]:
     split = conflict_runs(view)
     note = "; ".join([*warnings_of(view.info), *(f"{k}: {v}".rstrip(": ") for k, v in missing(view.info).items())])
     rows = []
+    shifts, turns = Counter(m.speaker for m in view.shifts), view.info.get("turns_of") or {}
     for person in view.people or (Person("–"),):
         runs = decision_runs(person)
         share = shares(runs)
@@ -183,6 +192,8 @@ def summary_rows(view: View) -> list[dict[str, Any]]:
                 "valence": _mean(person, "valence"),
                 "arousal": _mean(person, "arousal"),
                 "conflicts": sum(who is person for who, _ in split),
+                "turns": turns.get(person.speaker, 0) if view.spoken else None,
+                "shifts": shifts[person.speaker] if view.spoken else None,
                 "note": note,
             }
         )
@@ -207,10 +218,12 @@ def terminal(timeline: Timeline) -> RenderableType:
     table.add_column("file", overflow="fold")
     for name in ("who", "mostly"):
         table.add_column(name)
-    for name in ("unsure", "valence", "arousal", "splits"):
+    rows = summary(timeline)
+    spoken = any(row["turns"] is not None for row in rows)
+    for name in ("unsure", "valence", "arousal", "splits", *(("turns", "shifts") if spoken else ())):
         table.add_column(name, justify="right", no_wrap=True)
     last = None
-    for row in summary(timeline):
+    for row in rows:
         # Text objects, because file names and speakers may hold what rich would read as markup.
         cells: Sequence[str] = (
             row["file"] if row["file"] != last else "",
@@ -220,6 +233,7 @@ def terminal(timeline: Timeline) -> RenderableType:
             "–" if row["valence"] is None else signed(row["valence"]),
             "–" if row["arousal"] is None else signed(row["arousal"]),
             str(row["conflicts"] or "–"),
+            *((str(row[name] or "–") for name in ("turns", "shifts")) if spoken else ()),
         )
         table.add_row(*(Text(cell) for cell in cells))
         last = row["file"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from affectus.report.dialogue import own_marks
 from affectus.report.facts import conflict_runs, in_words, place, sources_of
 from affectus.report.markup import esc, percent, thumbnail
 from affectus.report.palette import family, ordered
@@ -14,6 +15,10 @@ from affectus.report.view import Person, View
 
 #: What a reader sees for each source.
 TITLES = {"fusion": "joint", "face": "face", "voice": "voice", "words": "words", "scene": "scene"}
+#: People that get a lane; a file of a whole series would drown in them.
+LANES = 24
+#: Kinds of strips that hold marks → class of their pieces.
+_MARKS = {"clashes": "clash", "shifts": "clash shift", "hints": "doubt"}
 
 
 def lanes(view: View, limit: int) -> str:
@@ -21,13 +26,15 @@ def lanes(view: View, limit: int) -> str:
     people = [p for p in view.people if p.curves or p.decisions]
     if not people:
         return ""
+    if rest := len(people) - LANES:
+        people = sorted(people, key=lambda p: -len(p.decisions))[:LANES] if rest > 0 else people
     split = conflict_runs(view)
     body = "".join(_person(view, p, [r for who, r in split if who is p or who is None], limit) for p in people)
     return (
         f'<div class="lanes" data-duration="{view.duration:.3f}" data-timed="{int(view.timed)}">\n'
         f'{body}<div class="person axis" aria-hidden="true"><div class="who"></div><div class="rows"><div class="row">'
         f'<span class="src"></span><div class="strip"><div class="inner ticks">{_ticks(view)}</div></div></div></div>'
-        f"</div></div>\n"
+        f"</div></div>\n" + (f'<p class="hint">{rest} more people are in the table.</p>' if rest > 0 else "")
     )
 
 
@@ -40,6 +47,10 @@ def legend(view: View) -> str:
         chips += '<li><i class="key u e-neutral"></i>uncertain (colour: closest)</li>'
     if view.conflicts:
         chips += '<li><i class="key clash"></i>sources disagree</li>'
+    if view.shifts:
+        chips += '<li><i class="key clash shift e-other"></i>shift of perceived expression</li>'
+    if view.gaps:
+        chips += '<li><i class="key doubt"></i>writer and reader may differ (weak hint)</li>'
     return f'<ul class="legend" aria-label="Colours">{chips}</ul>\n'
 
 
@@ -56,6 +67,9 @@ def _person(view: View, person: Person, split: Sequence[Run], limit: int) -> str
         strips.append(_strip(view, TITLES.get(curve.source, curve.source), size, curve_runs(curve, limit)))
     if split:
         strips.append(_strip(view, "splits", "clashes", split))
+    for title, size, marks in (("shifts", "shifts", view.shifts), ("gap?", "hints", view.gaps)):
+        if own := own_marks(person, marks):
+            strips.append(_strip(view, title, size, own))
     detail = f"face {person.track}" if person.speaker and person.track >= 0 else ""
     name = person.speaker or person.name
     return (
@@ -77,8 +91,9 @@ def _strip(view: View, title: str, size: str, runs: Sequence[Run]) -> str:
     for run in runs:
         left = 100 * run.start / view.duration
         width = 100 * max(run.end - run.start, 0) / view.duration
-        kind = "clash" if size == "clashes" else f"e-{family(run.label)}{' u' if run.uncertain else ''}"
-        text = sources_of(run.label).replace(" and ", " ≠ ") if size == "clashes" else run.label
+        now = run.label.rpartition("→")[2]
+        kind = f"{_MARKS.get(size, 'u' if run.uncertain else '')} e-{family(now)}".strip()
+        text = {"clashes": sources_of(run.label).replace(" and ", " ≠ "), "shifts": f"→ {now}"}.get(size, run.label)
         numbers = ",".join(f"{v:.3f}" if np.isfinite(v) else "" for v in (run.score, run.low, run.high))
         data = f"{run.start:.3f},{run.end:.3f},{numbers}"
         shown = esc(text + ("?" if run.uncertain else ""))
@@ -100,6 +115,8 @@ def _spoken(view: View, runs: Sequence[Run], size: str) -> str:
     if size == "clashes":
         first = ", ".join(f"{sources_of(r.label)} at {place(view, r.start, r.end)}" for r in runs[:4])
         return f"{len(runs)} stretches where sources disagree; {first}"
+    if size in _MARKS:
+        return ", ".join(f"{r.label} at {place(view, r.start)}" for r in runs[:4])
     share = shares(runs)
     doubt = f", uncertain {percent(share[UNCERTAIN])}" if UNCERTAIN in share else ""
     return f"{in_words(share, 4)}{doubt}"

@@ -165,7 +165,7 @@ def _frame(view: View) -> Spec:
         x |= {
             "range": [0.5, view.duration + 0.5],
             "dtick": max(1, round(view.duration / 10)),
-            "title": {"text": "text"},
+            "title": {"text": "turn" if view.spoken else "text"},
         }
     return {
         "xaxis": x,

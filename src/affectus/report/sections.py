@@ -12,6 +12,7 @@ import numpy as np
 
 from affectus.report import plots
 from affectus.report.descriptions import behind, description_section
+from affectus.report.dialogue import dialogue_facts, dialogue_sections, tags_of
 from affectus.report.facts import (
     clock,
     conflict_runs,
@@ -42,7 +43,7 @@ def file_section(view: View, key: str, folder: Path, rows: Mapping[int, Mapping[
     parts = [_status(view), media_tag(view, folder)]
     if not view.rows:
         parts.append('<p class="notice">Nothing could be analysed in this file.</p>')
-    facts = key_facts(view)
+    facts = [*key_facts(view), *dialogue_facts(view)]
     if facts:
         items = "".join(f'<li dir="auto">{esc(fact)}</li>' for fact in facts)
         parts.append(f'<section class="card facts"><h3>In short</h3><ul>{items}</ul></section>\n')
@@ -52,6 +53,7 @@ def file_section(view: View, key: str, folder: Path, rows: Mapping[int, Mapping[
         parts += [_timeline(view, round(400 * detail)), _curves(view, key, detail)]
     parts += [
         _transcript(view, max(200, round(TURNS_SHOWN * detail))),
+        dialogue_sections(view),
         description_section(view, key, rows),
         _disagreements(view),
         _explanations(view, key, rows),
@@ -67,7 +69,10 @@ def _status(view: View) -> str:
     if view.timed:
         chips.append(f"<li>{clock(view.duration, tenths=view.duration < 60)} long</li>")
     elif view.kind != "image" and view.duration:
-        chips.append(f"<li>{int(view.duration)} texts</li>")
+        chips.append(f"<li>{int(view.duration)} {'turns' if view.spoken else 'texts'}</li>")
+    if view.spoken:
+        counts = ((view.info.get("speakers"), "speakers"), (view.info.get("conversations"), "conversations"))
+        chips += [f"<li>{esc(count)} {name}</li>" for count, name in counts if count and count != 1]
     if view.info.get("width") and view.info.get("height"):
         chips.append(f"<li>{esc(view.info['width'])} × {esc(view.info['height'])}</li>")
     found = [TITLES.get(s, s) for s in view.sources]
@@ -231,11 +236,15 @@ def _transcript(view: View, limit: int) -> str:
     shown = list(zip(view.turns, turn_runs(view), strict=True))[:limit]
     cues = [cue for cue in view.evidence if cue.source == "words"]
     starts = [cue.start for cue in cues]
-    items = []
+    items, tags, talk = [], tags_of(view), ""
     for turn, found in shown:
+        if turn.label != talk:
+            talk = turn.label
+            items.append(f'<li class="talk" dir="auto">conversation {esc(talk)}</li>')
         near = cues[bisect_left(starts, turn.start - 0.01) : bisect_left(starts, turn.end)]
-        items.append(_turn(view, turn, found, {word for cue in near for word in (cue.text, cue.label)}))
-    title = "Transcript" if view.timed else "Texts"
+        tag = tags.get((round(turn.start, 3), turn.speaker), "")
+        items.append(_turn(view, turn, found, {word for cue in near for word in (cue.text, cue.label)}, tag))
+    title = "Transcript" if view.timed or view.spoken else "Texts"
     rest = len(view.turns) - len(shown)
     more = f'<p class="hint">{rest:,} more stand in the data files only.</p>' if rest else ""
     return (
@@ -244,7 +253,7 @@ def _transcript(view: View, limit: int) -> str:
     )
 
 
-def _turn(view: View, turn: Mark, found: Mapping[str, Run], words: set[str]) -> str:
+def _turn(view: View, turn: Mark, found: Mapping[str, Run], words: set[str], tag: str = "") -> str:
     source, run = next(iter(found.items()), ("", None))
     chip = f'<span class="chip">{esc(run.label)} {percent(run.score)}</span>' if run else ""
     named = [f"{TITLES.get(s, s)}: {esc(r.label)} {percent(r.score)}" for s, r in [*found.items()][1:]]
@@ -255,7 +264,7 @@ def _turn(view: View, turn: Mark, found: Mapping[str, Run], words: set[str]) -> 
     return (
         f'<li class="turn e-{family(run.label) if run else "other"}" data-s="{turn.start:.3f}" data-e="{turn.end:.3f}">'
         f'{link}<div>{speaker}<p dir="auto">{_marked(turn.text, words)}</p>'
-        f'<div class="said">{chip} <small>{rest}</small></div></div></li>\n'
+        f'<div class="said">{chip} {tag}<small>{rest}</small></div></div></li>\n'
     )
 
 

@@ -230,6 +230,8 @@ def _view(columns: Columns, rows: np.ndarray, name: str, info: Mapping[str, Any]
     whole = "No name" if "conversations" in info else whole
     people = _people(columns, scores, affect, found["decision"], start, end)
     people = tuple(replace(p, name=whole) if whole and p.track < 0 and not p.speaker else p for p in people)
+    if "conversations" in info:
+        people = tuple(sorted(people, key=lambda p: p.decisions[0].start if p.decisions else duration))
     by_time = {
         space: columns.marks(found[space][np.argsort(start[found[space]], kind="stable")], start, end)
         for space in _MARKED

@@ -17,6 +17,9 @@ from affectus.types import Card
 #: Embedded models and the corpora each learns from.
 EMBEDDED = {"face": {"ferplus"}, "voice": {"ravdess"}, "words": {"goemotions", "emobank"}, "scene": {"oasis"}}
 
+#: Readings of conversations on top of the shipped words model; they are solved, not trained in phases.
+READINGS = {"context": {"meld", "emocontext"}, "gap": {"emobank"}}
+
 #: Corpora without official splits, and the group that every fold of a run keeps together.
 FOLDS = {"ravdess": "subject", "oasis": "theme"}
 
@@ -28,14 +31,15 @@ def train(recipe: Path, roots: dict[str, Path], out: Path) -> Card | FitResult:
     share with validation what neither corpus nor recipe accounts for.
     """
     plan = read_recipe(recipe)
-    known = [*EMBEDDED, *registry.names()]
+    known = [*EMBEDDED, *READINGS, *registry.names()]
     if plan.model not in known:
         raise ConfigError(recipe, f"trains {plan.model!r}, which is not known", f"choose one of {', '.join(known)}")
-    embedded = plan.model in EMBEDDED
-    if embedded and set(plan.corpora) != EMBEDDED[plan.model]:
-        needed = ", ".join(sorted(EMBEDDED[plan.model]))
+    shipped = EMBEDDED | READINGS
+    embedded = plan.model in shipped
+    if embedded and set(plan.corpora) != shipped[plan.model]:
+        needed = ", ".join(sorted(shipped[plan.model]))
         raise ConfigError(recipe, f"names the corpora {', '.join(plan.corpora)}", f"{plan.model} learns from {needed}")
-    if embedded and not plan.phases:
+    if plan.model in EMBEDDED and not plan.phases:
         raise ConfigError(recipe, "has no phases", f"{plan.model} declares none itself")
     for name in plan.corpora:
         if name == SYNTHETIC and not embedded:
@@ -52,7 +56,8 @@ def train(recipe: Path, roots: dict[str, Path], out: Path) -> Card | FitResult:
     if not embedded:
         return run_system(plan, roots, out)
     guard_splits({name: _parts(name, roots[name]) for name in plan.corpora if name in roots}, out, plan.accept_leaks)
-    module = import_module(f"affectus.training.embedded.{plan.model}_run")
+    room = "readings" if plan.model in READINGS else "embedded"
+    module = import_module(f"affectus.training.{room}.{plan.model}_run")
     return module.run(plan, roots, out)
 
 

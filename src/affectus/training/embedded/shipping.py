@@ -32,6 +32,16 @@ CORPUS_FACTS: dict[str, dict[str, str]] = {
         "licence": "Apache-2.0 / CC BY 4.0",
         "citation": "Demszky et al., ACL 2020",
     },
+    "meld": {
+        "title": "MELD",
+        "licence": "GPL-3.0 (annotations); television script, research use",
+        "citation": "Poria et al., ACL 2019",
+    },
+    "emocontext": {
+        "title": "EmoContext (SemEval-2019 task 3)",
+        "licence": "research use",
+        "citation": "Chatterjee et al., SemEval 2019",
+    },
     "emobank": {"title": "EmoBank", "licence": "CC BY-SA 4.0", "citation": "Buechel & Hahn, EACL 2017"},
     "oasis": {
         "title": "OASIS images",

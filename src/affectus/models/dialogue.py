@@ -1,0 +1,155 @@
+"""What a conversation needs beyond the words model: two readings of a few numbers each, kept whole in their cards.
+
+`ContextReading` makes the posterior of a turn from what the words model says about it and about the turns before it;
+`GapHints` tells where writers and readers of such texts were found to differ. Neither has a weights file: the numbers
+are `inputs` of the card, made by a recipe.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from affectus.errors import ModelError
+from affectus.types import Card
+
+NAMES = ("context", "gap")
+#: What a posterior may rest on: the turn, the turn before by the same speaker, the turn before by anybody.
+PARTS = ("turn", "own before", "before")
+
+
+def dialogue_card(name: str, folder: str | Path | None = None) -> Card:
+    """Card of a reading: from `folder`, else from AFFECTUS_MODELS where it holds one, else the packaged one."""
+    if name not in NAMES:
+        raise ModelError(name, "is no reading of conversations", f"choose one of {', '.join(NAMES)}")
+    packaged = Path(__file__).parent / "weights" / name
+    chosen = Path(os.environ.get("AFFECTUS_MODELS") or packaged.parent) / name
+    path = Path(folder) if folder else chosen if (chosen / "card.json").is_file() else packaged
+    if not (path / "card.json").is_file():
+        raise ModelError(path / "card.json", "is missing", "reinstall affectus, or make it with the recipe in recipes/")
+    try:
+        return Card.read(path / "card.json")
+    except (ValueError, TypeError) as error:
+        raise ModelError(path / "card.json", f"is no model card: {error}", "reinstall affectus") from error
+
+
+def log_odds(outputs: np.ndarray) -> np.ndarray:
+    """Outputs (n, 31) of the words model with log-odds in place of the probabilities of its 28 labels."""
+    labels = np.clip(np.asarray(outputs[:, :-3], np.float64), 1e-4, 1 - 1e-4)
+    return np.concatenate([np.log(labels / (1 - labels)), np.asarray(outputs[:, -3:], np.float64)], axis=1)
+
+
+def rows_before(speakers: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """For every turn of one conversation the number of the same speaker's turn before it, and of the turn before by
+    anybody; -1 for none."""
+    own = np.full(len(speakers), -1, np.int64)
+    last: dict[str, int] = {}
+    for number, name in enumerate(speakers):
+        own[number] = last.get(name, -1)
+        last[name] = number
+    return own, np.arange(len(speakers), dtype=np.int64) - 1
+
+
+def context_features(outputs: np.ndarray, speakers: Sequence[str], parts: Sequence[str] = PARTS) -> np.ndarray:
+    """What the posteriors of the turns of one conversation rest on, (n, F), from the outputs (n, 31) for them.
+
+    31 columns for each of `parts`, zeros where there is no such turn, then for each part but the turn itself whether
+    there is one.
+    """
+    values = log_odds(outputs)
+    own, anybody = rows_before(speakers)
+    blocks, known = [], []
+    for part in parts:
+        if part == "turn":
+            blocks.append(values)
+            continue
+        rows = own if part == "own before" else anybody
+        there = (rows >= 0)[:, None]
+        blocks.append(np.where(there, values[rows], 0.0))
+        known.append(there.astype(np.float64))
+    return np.concatenate([*blocks, *known], axis=1)
+
+
+@dataclass(frozen=True)
+class ContextReading:
+    """A linear softmax over `ekman7` on the features of a turn in its conversation.
+
+    `parts` are those of `context_features`; `mean`, `scale` (F,) standardise, `weights` (F, 7), `bias` (7,). `shift` is
+    the Jensen-Shannon divergence (bits) from which two turns of a speaker count as a shift of perceived expression.
+    """
+
+    card: Card
+    parts: tuple[str, ...]
+    mean: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray
+    shift: float
+
+    @classmethod
+    def load(cls, folder: str | Path | None = None) -> ContextReading:
+        """The packaged reading, or that of another folder. Raises ModelError for a card without its numbers."""
+        card = dialogue_card("context", folder)
+        try:
+            said = card.inputs
+            mean, scale, weights, bias = (np.asarray(said[n], np.float64) for n in ("mean", "scale", "weights", "bias"))
+            if weights.shape != (len(mean), len(bias)) or mean.shape != scale.shape:
+                raise ValueError("its lists do not fit each other")
+            return cls(card, tuple(said["parts"]), mean, scale, weights, bias, float(said["shift"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError("context", f"its card lacks a number ({error})", "reinstall affectus") from error
+
+    def posterior(self, outputs: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
+        """Posteriors (n, 7) of the turns of one conversation from the outputs (n, 31) of the words model for them."""
+        features = context_features(outputs, speakers, self.parts)
+        return softmax((features - self.mean) / self.scale @ self.weights + self.bias)
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Rows (n, k) as probabilities."""
+    found = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+
+def gap_features(outputs: np.ndarray) -> np.ndarray:
+    """What the hints rest on, (n, 37): log-odds of the 28 labels, valence, arousal, dominance, their squares and their
+    absolute values, from the outputs (n, 31) of the words model."""
+    affect = np.asarray(outputs[:, -3:], np.float64)
+    return np.concatenate([log_odds(outputs), affect**2, np.abs(affect)], axis=1)
+
+
+@dataclass(frozen=True)
+class GapHints:
+    """A linear score of the words model's outputs: are the writer's and the reader's ratings of this text far apart?
+
+    `threshold` is the probability from which a text gets a hint; how often hints are right stands in the card.
+    """
+
+    card: Card
+    mean: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+    bias: float
+    threshold: float
+
+    @classmethod
+    def load(cls, folder: str | Path | None = None) -> GapHints:
+        """The packaged hints, or those of another folder. Raises ModelError for a card without its numbers."""
+        card = dialogue_card("gap", folder)
+        try:
+            mean, scale, weights = (np.asarray(card.inputs[n], np.float64) for n in ("mean", "scale", "weights"))
+            if not mean.shape == scale.shape == weights.shape:
+                raise ValueError("its lists do not fit each other")
+            bias, threshold = float(card.inputs["bias"]), float(card.inputs["threshold"])
+            return cls(card, mean, scale, weights, bias, threshold)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError("gap", f"its card lacks a number ({error})", "reinstall affectus") from error
+
+    def score(self, outputs: np.ndarray) -> np.ndarray:
+        """Probabilities of a gap (n,) from outputs (n, 31) of the words model."""
+        logits = (gap_features(outputs) - self.mean) / self.scale @ self.weights + self.bias
+        return np.asarray(1 / (1 + np.exp(-logits)))
