@@ -125,12 +125,13 @@ class BranchedSystem(GenerativeSystem):
 
     def modules_of(self) -> dict[str, nn.Module]:
         """One picture encoder for faces, frames and still images."""
-        if self.config.visual in ("features", "cells"):
+        seen = [key for key in self._sources() if key != "audio"]
+        if not seen or self.config.visual in ("features", "cells"):
             return {}
         from transformers import CLIPVisionModelWithProjection
 
         shared: Any = CLIPVisionModelWithProjection.from_pretrained(self.config.visual)
-        return {key: shared for key in self._sources() if key != "audio"}
+        return dict.fromkeys(seen, shared)
 
     def branches(self) -> dict[str, Branch]:
         c, parts = self.config, read_mode(self.config.mode)
