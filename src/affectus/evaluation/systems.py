@@ -16,6 +16,7 @@ from affectus.errors import ConfigError, CorpusError
 from affectus.evaluation import measures
 from affectus.evaluation.record import Record, digest, environment, plain
 from affectus.evaluation.targets import first_group
+from affectus.evaluation.written import word_record
 
 #: Columns per input that the linear baseline sees; wider inputs are averaged over neighbouring values.
 _LINEAR_WIDTH = 2048
@@ -28,8 +29,8 @@ def evaluate_system(
 ) -> dict[str, Any]:
     """Score a trained system on a corpus folder; returns the fields of a `Record`.
 
-    `column` is the target (`label:…` or `dim:…`), by default that of the recipe it was trained with, else the first the
-    system can give. Raises ConfigError, CorpusError or ModelError.
+    `column` is the target (`label:…`, `dim:…`, or for a system that writes words `labels:…`), by default that of the
+    recipe it was trained with, else the first the system can give. Raises ConfigError, CorpusError or ModelError.
     """
     from affectus.systems import registry
 
@@ -37,7 +38,8 @@ def evaluate_system(
     items = corpora.load(corpus, root, strict=False)
     items = items if split == "all" else items.split(split)
     column = column or _trained_column(Path(weights)) or _fitting_column(system, items)
-    record = score_rows(system, items, {"column": column})
+    found = word_record(system, items, column) if _writes(system, column) else None
+    record = found or score_rows(system, items, {"column": column})
     record.split, record.weights = split, {"model.safetensors": digest(Path(weights) / "model.safetensors")}
     return plain(record.as_dict())
 
@@ -46,7 +48,8 @@ def record_run(recipe_path: Path, roots: Mapping[str, Path], folder: Path) -> di
     """The record of a finished run of a system: scored on the recipe's `test` or `fold` rows, which chose nothing.
 
     Beside the trivial baselines stands a linear one (logistic or ridge regression on the same inputs, fitted on the
-    training rows). Written to `folder/record.json`.
+    training rows); a system that writes words is compared with the one it started from. Written to
+    `folder/record.json`.
     """
     from affectus.systems import registry
     from affectus.training.recipe import read_recipe
@@ -60,12 +63,16 @@ def record_run(recipe_path: Path, roots: Mapping[str, Path], folder: Path) -> di
     system = registry.load(recipe.model, folder / "model")
     parts = split_corpus(corpora.load(name, roots[name], strict=False), recipe.options, recipe.seed)
     assert parts.test is not None
-    record = score_rows(system, parts.test, recipe.options)
-    record.baselines |= linear_baseline(
-        items_of(parts.learn, system, recipe.options),
-        items_of(parts.test, system, recipe.options),
-        system.card.dimensions,
-    )
+    if _writes(system, column := str(recipe.options.get("column", ""))):
+        start = recipe.options.get("start")
+        record = word_record(system, parts.test, column, folder, registry.load(recipe.model, start) if start else None)
+    else:
+        record = score_rows(system, parts.test, recipe.options)
+        record.baselines |= linear_baseline(
+            items_of(parts.learn, system, recipe.options),
+            items_of(parts.test, system, recipe.options),
+            system.card.dimensions,
+        )
     record.split = f"test: {f'fold {fold}' if fold else test} (trained on {len(parts.learn)}, chosen on {parts.name})"
     record.selection = f"checkpoint by {system.select} on {parts.name} ({len(parts.validation)} items)"
     record.weights = {"model.safetensors": digest(folder / "model" / "model.safetensors")}
@@ -74,6 +81,11 @@ def record_run(recipe_path: Path, roots: Mapping[str, Path], folder: Path) -> di
     found = plain(record.as_dict())
     (folder / "record.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return found
+
+
+def _writes(system: Any, column: str) -> bool:
+    """Whether word lists are what is compared."""
+    return bool(getattr(system, "generative", False)) and column.startswith("labels:")
 
 
 def score_rows(system: Any, corpus: Corpus, options: Mapping[str, Any]) -> Record:
