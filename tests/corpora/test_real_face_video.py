@@ -34,6 +34,7 @@ def test_dfew_folds(shared_data: Path) -> None:
     assert corpora.check("dfew", shared_data / "face_video_splits" / "DFEW") == []
 
 
+@pytest.mark.sheet("DFEW csv loader: row counts; WAR/UAR of a constant happy predictor = its class share and 1/7")
 def test_constant_answers_on_a_fold_of_dfew(shared_data: Path) -> None:
     clips = corpora.load("dfew", shared_data / "face_video_splits" / "DFEW")
     truth = clips.filter(pc.equal(clips.table["fold"], 1)).targets("label:dfew7")

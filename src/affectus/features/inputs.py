@@ -43,6 +43,11 @@ class InputSpec(ABC):
     def shape(self) -> tuple[int, ...]:
         """Shape of the result without the batch axis; -1 where it varies."""
 
+    @property
+    def optional(self) -> bool:
+        """Whether it can be called with None where a file does not hold what it takes."""
+        return False
+
     @abstractmethod
     def __call__(self, raw: Any) -> np.ndarray:
         """Preprocess one decoded item."""

@@ -24,10 +24,12 @@ _WHISPER_RATE, _WHISPER_FFT, _WHISPER_HOP, _WHISPER_BINS = 16000, 400, 160, 80
 _BLOCK = 2048  # frames per transform: the block stays in the processor's cache and memory stays flat
 
 
-def log_mel_whisper(audio: np.ndarray, floor_reference: float | None = None) -> np.ndarray:
-    """Log-mel spectrogram of the Whisper tiny … medium models, without padding to 30 s.
+def log_mel_whisper(
+    audio: np.ndarray, floor_reference: float | None = None, bins: int = _WHISPER_BINS
+) -> np.ndarray:  # fmt: skip
+    """Log-mel spectrogram of the Whisper tiny … medium models (large-v3 and Qwen's: 128 `bins`), not padded to 30 s.
 
-    `audio` is mono at 16 kHz; the result is float32 `(80, samples // 160)`, 100 columns per second, roughly in
+    `audio` is mono at 16 kHz; the result is float32 `(bins, samples // 160)`, 100 columns per second, roughly in
     [-1.5, 2]. Cells more than 8 (log10 power) below a reference are raised to that floor. The reference is the loudest
     cell of this clip; for a piece of a longer recording pass the loudest log10 cell of the whole as `floor_reference`.
     Whisper itself measures it on 30 s padded with silence, which gives the same reference; only the last two columns
@@ -36,12 +38,12 @@ def log_mel_whisper(audio: np.ndarray, floor_reference: float | None = None) -> 
     audio = mono(audio, _WHISPER_RATE)
     columns = len(audio) // _WHISPER_HOP
     if columns == 0:
-        return np.empty((_WHISPER_BINS, 0), np.float32)
+        return np.empty((bins, 0), np.float32)
     padded = np.pad(audio, _WHISPER_FFT // 2, mode="reflect")
     view = frames(padded, _WHISPER_FFT, _WHISPER_HOP)[:columns]
     window = np.hanning(_WHISPER_FFT + 1)[:-1].astype(np.float32)
-    filters = slaney_filters(_WHISPER_BINS, _WHISPER_FFT, _WHISPER_RATE)
-    out = np.empty((columns, _WHISPER_BINS), np.float32)
+    filters = slaney_filters(bins, _WHISPER_FFT, _WHISPER_RATE)
+    out = np.empty((columns, bins), np.float32)
     for at in range(0, columns, _BLOCK):
         out[at : at + _BLOCK] = _power(view[at : at + _BLOCK] * window, _WHISPER_FFT) @ filters
     np.log10(np.maximum(out, 1e-10, out=out), out=out)

@@ -98,13 +98,14 @@ def _frames(path: Path, start: float, end: float | None) -> list[np.ndarray]:
 
 
 @lru_cache(maxsize=1)
-def _detector() -> FaceDetector:
+def face_detector() -> FaceDetector:
+    """The face detector of this process."""
     return FaceDetector()
 
 
 def largest_face(picture: np.ndarray, origin: str = "image") -> np.ndarray:
     """The aligned crop (FACE_SIDE, FACE_SIDE, 3) of the largest face; raises MediaError when there is none."""
-    faces = _detector().detect(picture)
+    faces = face_detector().detect(picture)
     if not faces:
         raise MediaError(origin, "shows no face", "give a picture with a face of at least 20 pixels")
     return _crop(picture, max(faces, key=lambda face: face.box[2] * face.box[3]))
@@ -115,7 +116,7 @@ def _faces(frames: list[np.ndarray], origin: str) -> list[np.ndarray]:
     crops: list[np.ndarray] = []
     centre: np.ndarray | None = None
     for frame in frames:
-        faces = _detector().detect(frame)
+        faces = face_detector().detect(frame)
         if not faces:
             crops += crops[-1:]
             continue

@@ -9,8 +9,11 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from affectus.errors import MediaError
-from affectus.features.inputs import CLIP_STATISTICS, ImageInput, InputSpec
+from affectus.errors import ConfigError, MediaError
+from affectus.features.highlight import blended
+from affectus.features.inputs import CLIP_STATISTICS, ImageInput, InputSpec, resized, standardise
+from affectus.features.mel import log_mel_whisper
+from affectus.features.reading import face_detector
 
 #: A picture as CLIP's own processor makes it.
 CLIP_PICTURE = ImageInput(224, 224, "shorter", CLIP_STATISTICS, interpolation="pillow-bicubic")
@@ -58,6 +61,48 @@ class FrameSequence(InputSpec):
 
 
 @dataclass(frozen=True)
+class FramePairs(InputSpec):
+    """Frames spread over a clip, two by two: RGB frames → (pairs, 2, 3, height, width); see `spread_rows`.
+
+    Two frames are one step in time of Qwen's vision tower. A clip of a single frame, or a picture (`of` "image"), is
+    one pair of equal frames. Frames are squeezed to the size and standardised as CLIP's. With `highlight` faces stand
+    out (`features.highlight`).
+    """
+
+    frames: int = 16
+    height: int = 448
+    width: int = 448
+    highlight: bool = False
+    of: Literal["frames", "image"] = "frames"
+
+    def __post_init__(self) -> None:
+        if self.frames < 2 or self.frames % 2:
+            raise ConfigError("frames", f"{self.frames} frames do not make pairs", "give an even number")
+
+    @property
+    def source(self) -> str:
+        """ "frames" or "image"."""
+        return self.of
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(pairs, 2, channels, height, width); pairs vary because a picture is one."""
+        return (-1, 2, 3, self.height, self.width)
+
+    def __call__(self, raw: Any) -> np.ndarray:
+        pictures = [raw] if self.of == "image" else raw
+        rows = spread_rows(len(pictures), 2 if len(pictures) == 1 else self.frames)
+        made = np.stack([self._picture(pictures[i]) for i in rows])
+        return made.reshape(-1, 2, *made.shape[1:])
+
+    def _picture(self, image: np.ndarray) -> np.ndarray:
+        if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise MediaError("frame", f"has shape {image.shape}; RGB (height, width, 3) is needed")
+        shown = blended(image, face_detector().detect(image)) if self.highlight else image
+        return standardise(resized(shown, (self.width, self.height), "bicubic"), CLIP_STATISTICS)
+
+
+@dataclass(frozen=True)
 class SoundClips(InputSpec):
     """Stretches of a sound at constant spacing: float32 mono → (clips, rate * seconds)."""
 
@@ -77,6 +122,50 @@ class SoundClips(InputSpec):
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
         return spread_clips(raw, *self.shape)
+
+
+@dataclass(frozen=True)
+class WhisperWindows(InputSpec):
+    """Log-mel of whole windows as Whisper wants them: float32 mono → (windows, mels, 100 * seconds).
+
+    The sound is cut at `windows` times `seconds`; the last window it reaches is padded with silence, further ones are
+    not made.
+    """
+
+    windows: int = 1
+    mels: int = 128
+    seconds: float = 30.0
+    rate: int = 16000
+
+    @property
+    def source(self) -> str:
+        """ "audio"."""
+        return "audio"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(windows, mels, columns); windows vary where there may be several."""
+        return (1 if self.windows == 1 else -1, self.mels, round(100 * self.seconds))
+
+    def __call__(self, raw: np.ndarray) -> np.ndarray:
+        if not len(raw):
+            raise MediaError("sound", "holds no sample")
+        length = round(self.rate * self.seconds)
+        starts = range(0, min(len(raw), self.windows * length), length)
+        cut = [np.pad(part := raw[at : at + length], (0, length - len(part))) for at in starts]
+        return np.stack([log_mel_whisper(part, bins=self.mels) for part in cut])
+
+
+@dataclass(frozen=True)
+class FacesIfAny(FrameSequence):
+    """As `FrameSequence` of faces; a clip without any face gives NaN, which systems that write take for nothing."""
+
+    @property
+    def optional(self) -> bool:
+        return True
+
+    def __call__(self, raw: Sequence[np.ndarray] | None) -> np.ndarray:
+        return super().__call__(raw) if raw else np.full(self.shape, np.nan, np.float32)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from affectus.errors import ModelError
+from affectus.errors import ConfigError, ModelError
 from affectus.lm.connectors import Connector, register
 from affectus.lm.encoders import Tokens
 
@@ -26,6 +26,33 @@ class PatchMerger(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """See the class."""
         return self.merge(self.norm(values).unflatten(1, (-1, 4)).flatten(2))
+
+
+class RoutedMerger(nn.Module):
+    """A merger with several mappings of which every merged token goes through one, scaled by its probability.
+
+    Stands for what the published class name (a mixture inside a compressor) may hide; shapes as `PatchMerger`.
+    """
+
+    def __init__(self, dim: int, width: int, experts: int) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(dim, eps=1e-6)
+        self.route = nn.Linear(4 * dim, experts)
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(4 * dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, width)) for _ in range(experts)
+        )
+        self.width = width
+
+    def forward(self, values: Tensor) -> Tensor:
+        """See the class."""
+        merged = self.norm(values).unflatten(1, (-1, 4)).flatten(2)
+        tokens = merged.flatten(0, 1)
+        share, chosen = self.route(tokens).softmax(-1).max(-1)
+        out = tokens.new_zeros(len(tokens), self.width)
+        for number, expert in enumerate(self.experts):
+            rows = (chosen == number).nonzero().squeeze(-1)
+            out = out.index_add(0, rows, share[rows, None] * expert(tokens[rows]))
+        return out.unflatten(0, merged.shape[:2])
 
 
 class Gate(nn.Module):
@@ -47,9 +74,8 @@ class Gate(nn.Module):
     def forward(self, mean: Tensor, temperature: float = 1.0) -> Tensor:
         """See the class."""
         token = mean.unsqueeze(1)
-        return (self.score(self.attend(token, token, token, need_weights=False)[0].squeeze(1)) / temperature).softmax(
-            -1
-        )
+        attended = self.attend(token, token, token, need_weights=False)[0].squeeze(1)
+        return (self.score(attended) / temperature).softmax(-1)
 
 
 @register("hybrid")
@@ -57,7 +83,9 @@ class HybridCompressor(Connector):
     """g_0 * general(V) + g_1 * emotion(V), with one gate value per clip (Emotion-Qwen).
 
     Patches come in frame order on a grid of even rows and columns, or already grouped by four (`grouped=True`, the
-    order of Qwen's own vision tower). `force` fixes the gate for ablations, e.g. (1, 0) for the general path alone.
+    order of Qwen's own vision tower). `inner` > 1 puts that many routed mappings into each expert. `force` fixes the
+    shares, e.g. (1, 0) for the general path alone: in the training of one expert and for ablations. `shares` keeps what
+    the gate itself says of the last batch, with its gradient.
     """
 
     def __init__(
@@ -69,11 +97,15 @@ class HybridCompressor(Connector):
         hidden: Sequence[int] = (512, 128),
         grouped: bool = False,
         temperature: float = 1.0,
+        inner: int = 1,
     ) -> None:
         super().__init__(widths, width, tokens)
+        if inner < 1:
+            raise ConfigError("hybrid compressor", f"cannot have {inner} inner experts")
         self.grouped, self.temperature = grouped, temperature
-        self.general = PatchMerger(widths[0], width)
-        self.emotion = PatchMerger(widths[0], width)
+        self.general, self.emotion = (
+            PatchMerger(widths[0], width) if inner == 1 else RoutedMerger(widths[0], width, inner) for _ in range(2)
+        )
         self.gate = Gate(widths[0], 2, heads, (hidden[0], hidden[1]))
         self.force: tuple[float, float] | None = None
         self.shares: Tensor | None = None
@@ -83,21 +115,21 @@ class HybridCompressor(Connector):
         return lengths[0] // 4
 
     def forward(self, sources: Sequence[Tokens], question: Tokens | None = None) -> Tokens:
-        """Patches (B, N, D) → (B, N / 4, width); `shares` keeps the gate with its gradient for a supervising loss."""
+        """Patches (B, N, D) → (B, N / 4, width)."""
         source = sources[0]
         values, mask = (source.values, source.mask) if self.grouped else self._grouped(source)
         if values.shape[1] % 4:
             raise ModelError("hybrid compressor", f"{values.shape[1]} patches are no multiple of four")
-        shares = self.gate(source.mean(), self.temperature)
-        if self.force is not None:
-            shares = shares.new_tensor(self.force).expand_as(shares)
-        self.shares = shares
-        self.trace = {"gate": shares.detach()}
-        general, emotion = self.general(values), self.emotion(values)
+        self.shares = self.gate(source.mean(), self.temperature)
+        used = self.shares if self.force is None else self.shares.new_tensor(self.force).expand_as(self.shares)
+        self.trace = {"gate": used.detach()}
+        # An expert without any share is not asked, so that a forced path is that expert to the last bit.
         if self.force == (1.0, 0.0):
-            mixed = general
+            mixed = self.general(values)
+        elif self.force == (0.0, 1.0):
+            mixed = self.emotion(values)
         else:
-            mixed = shares[:, 0, None, None] * general + shares[:, 1, None, None] * emotion
+            mixed = used[:, 0, None, None] * self.general(values) + used[:, 1, None, None] * self.emotion(values)
         return Tokens(mixed, mask.unflatten(1, (-1, 4)).all(2))
 
     def _grouped(self, source: Tokens) -> tuple[Tensor, Tensor]:

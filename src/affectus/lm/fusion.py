@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from affectus.lm.connectors import Connector, register
+from affectus.lm.connectors import Connector, Projector, register
 from affectus.lm.encoders import Tokens
 
 
@@ -83,3 +83,29 @@ class GatedMean(Connector):
     def count(self, lengths: Sequence[int], grids: Sequence[tuple[int, int, int] | None] = ()) -> int:
         """Fixed; one present source is enough."""
         return self.tokens if any(length > 0 for length in lengths) else 0
+
+
+@register("instructed")
+class InstructedProjector(Projector):
+    """A projector whose tokens are scaled by how much the question asks for this branch (HumanOmni).
+
+    The gate gives a softmax over `branches`, of which this is number `place`, from the mean of the embedded question;
+    times the number of branches, so that an even gate changes nothing. Branches that belong together share one gate
+    (`self.gate`); one that is not there keeps its share.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], width: int, tokens: int = 1, place: int = 0, branches: int = 2, **options: Any
+    ) -> None:
+        super().__init__(widths, width, tokens, **options)
+        self.place, self.branches = place, branches
+        self.gate = nn.Linear(width, branches)
+
+    def forward(self, sources: Sequence[Tokens], question: Tokens | None = None) -> Tokens:
+        """(B, N, D) → (B, n, width)."""
+        found = super().forward(sources)
+        asked = question.mean() if question is not None else found.values.new_zeros(len(found.values), self.width)
+        shares = self.gate(asked).softmax(-1)
+        self.trace = {"gate": shares.detach()}
+        weight = self.branches * shares[:, self.place, None, None]
+        return Tokens(weight * found.values, found.mask, found.grid)

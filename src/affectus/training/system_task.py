@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from affectus.corpora import Corpus
+from affectus.errors import MediaError
 from affectus.features.reading import open_source
 from affectus.nn.phase import Phase
 from affectus.systems.base import Batch, System
@@ -62,7 +63,12 @@ class CorpusItems(Dataset):
         raw: dict[str, Any] = {}
         for name, spec in self.specs.items():
             if spec.source not in raw:
-                raw[spec.source] = _decode(self.corpus, row, spec.source)
+                try:
+                    raw[spec.source] = _decode(self.corpus, row, spec.source)
+                except MediaError:
+                    if not spec.optional:
+                        raise
+                    raw[spec.source] = None
             found[name] = spec(raw[spec.source])
         return found
 
