@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affectus.errors import ConfigError, ModelError
-from affectus.lm.retrieval import EmbeddingIndex, _best
+from affectus.lm import retrieval
+from affectus.lm.retrieval import EmbeddingIndex
 
 
 def _index(folder: Path, n: int = 500, width: int = 16) -> tuple[EmbeddingIndex, np.ndarray]:
@@ -75,12 +76,55 @@ def test_bad_embeddings_are_refused(tmp_path: Path) -> None:
         EmbeddingIndex.build(tmp_path, [np.ones((1, 2)), np.ones((1, 3))], ["a", "b"], "m")
 
 
+def _exact(queries: np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Brute force in float64 over the stored rows; equal cosines by row number."""
+    unit = queries.astype(np.float32)
+    unit = np.ascontiguousarray(unit / np.linalg.norm(unit, axis=1, keepdims=True), np.float32)
+    cosines = np.stack([(vectors * row.astype(np.float64)).sum(1) for row in unit])
+    order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(cosines, order, 1)
+
+
 @settings(max_examples=40)
-@given(st.integers(1, 700), st.integers(1, 12), st.integers(0, 5), st.booleans())
-def test_the_k_best_for_any_size_and_with_ties(n: int, k: int, seed: int, ties: bool) -> None:
-    scores = np.random.default_rng(seed).standard_normal((3, n)).astype(np.float32)
-    scores = np.round(scores) if ties else scores
-    k = min(k, n)
-    rows, values = _best(scores, k)
-    assert (rows == np.argsort(-scores, axis=1, kind="stable")[:, :k]).all()
-    assert (values == np.take_along_axis(scores, rows, 1)).all()
+@given(
+    st.integers(1, 3000),
+    st.integers(1, 40),
+    st.integers(1, 5),
+    st.integers(0, 5),
+    st.sampled_from(["free", "near", "few"]),
+)
+def test_the_k_best_are_exact_for_any_size_near_ties_and_duplicates(
+    n: int, k: int, queries: int, seed: int, kind: str
+) -> None:
+    """`near` rows differ by less than float32 products can tell, `few` rows are copies of three."""
+    random = np.random.default_rng(seed)
+    rows = random.standard_normal((n, 24))
+    if kind == "near":
+        rows = rows[:1] + 1e-7 * rows
+    elif kind == "few":
+        rows = rows[random.integers(0, min(3, n), n)]
+    units = np.ascontiguousarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+    index = EmbeddingIndex(units, tuple(map(str, range(n))), "m")
+    asked = random.standard_normal((queries, 24))
+    found, scores = index.search(asked, k)
+    wanted, cosines = _exact(asked, units, min(k, n))
+    assert (found == wanted).all()
+    np.testing.assert_array_equal(scores, cosines.astype(np.float32))
+
+
+def test_batch_mates_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(3)
+    units = random.standard_normal((5000, 48)).astype(np.float32)
+    units /= np.linalg.norm(units, axis=1, keepdims=True)
+    index = EmbeddingIndex(units, tuple(map(str, range(5000))), "m")
+    asked = random.standard_normal((300, 48))
+    rows, scores = index.search(asked, 9)
+    for i in (0, 1, 299):
+        alone, own = index.search(asked[i : i + 1], 9)
+        np.testing.assert_array_equal(alone[0], rows[i])
+        np.testing.assert_array_equal(own[0], scores[i])
+    monkeypatch.setattr(retrieval, "_SCORES", 64)
+    monkeypatch.setattr(retrieval, "_QUERIES", 7)
+    again, same = index.search(asked, 9)
+    np.testing.assert_array_equal(again, rows)
+    np.testing.assert_array_equal(same, scores)

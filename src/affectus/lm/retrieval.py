@@ -2,8 +2,11 @@
 
 An index is a folder: `vectors.npy` (float32, rows of length one, mapped and never copied), `ids.json`, `index.json`
 (the model that made the embeddings, their width, number and digest of ids). Opening it for another model is refused,
-because the numbers would be meaningless without any sign of it. No approximation: below some 10^5 rows a matrix product
-is as fast as any.
+because the numbers would be meaningless without any sign of it.
+
+No approximation: a float32 product over all rows finds every row that rounding could hide among the best, these few are
+compared in float64. So the same query gives the same rows and cosines alone or among others, whatever the number of
+threads.
 """
 
 from __future__ import annotations
@@ -20,8 +23,10 @@ import numpy.typing as npt
 from affectus.errors import ConfigError, ModelError
 
 Floats = npt.NDArray[np.float32]
-#: Rows of one block of maxima in the search for the k best.
-_GROUP = 64
+#: Queries that go through together, scores of one block, and rows that share a maximum in the search for the best.
+_QUERIES, _SCORES, _GROUP = 256, 1 << 21, 64
+#: Rows that are compared in float64 at a time.
+_CHUNK = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +121,11 @@ class EmbeddingIndex:
         count = min(k + spare, len(self))
         rows = np.empty((len(units), count), np.int64)
         scores = np.empty((len(units), count), np.float32)
-        for start in range(0, len(units), 64):
-            block = slice(start, start + 64)
-            rows[block], scores[block] = _best(units[block] @ self.vectors.T, count)
+        for start in range(0, len(units), _QUERIES):
+            part = slice(start, start + _QUERIES)
+            found = _candidates(units[part], self.vectors, count)
+            for i, places in enumerate(found, start):
+                rows[i], scores[i] = _best(units[i], self.vectors, places, count)
         if exclude is None:
             return rows, scores
         return _without(rows, scores, exclude, min(k, max(1, len(self) - 1)))
@@ -132,29 +139,51 @@ def _unit(array: Floats, place: str | Path, first: int) -> Floats:
     return np.ascontiguousarray(array / lengths, dtype=np.float32)
 
 
-def _best(scores: Floats, k: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """The k largest of every row (rows, n), best first.
+def _candidates(units: Floats, vectors: Floats, k: int) -> list[npt.NDArray[np.int64]]:
+    """Rows of `vectors` (n, width) that may be among the k best of every query (q, width), in rising order.
 
-    Maxima of groups come first: the k-th largest of them is a bound that only few scores reach, so that no row has to
-    be sorted or partitioned as a whole.
+    A float32 product of unit vectors is off by at most g = width u / (1 - width u), u = 2^-24, in whatever order it is
+    summed (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). With t the k-th largest computed
+    score, k true scores are at least t - g, so a row among the k best was computed at least t - 2g. Maxima of groups of
+    rows give a bound below t without sorting any row of scores.
     """
-    rows, n = scores.shape
-    whole = n - n % _GROUP
-    if whole // _GROUP <= k:
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return order, np.take_along_axis(scores, order, axis=1)
-    maxima = scores[:, :whole].reshape(rows, -1, _GROUP).max(axis=2)
-    bounds = np.partition(maxima, -k, axis=1)[:, -k]
-    found = np.empty((rows, k), np.int64)
-    values = np.empty((rows, k), np.float32)
-    for i, bound in enumerate(bounds):
-        groups = np.flatnonzero(maxima[i] >= bound)
-        places = (groups[:, None] * _GROUP + np.arange(_GROUP)).ravel()
-        places = np.concatenate([places, np.arange(whole, n)])
-        mine = scores[i, places]
-        order = np.lexsort((places, -mine))[:k]
-        found[i], values[i] = places[order], mine[order]
-    return found, values
+    count, width = vectors.shape
+    slack = np.float32(2.1 * width * 2.0**-24 / (1 - width * 2.0**-24))
+    step = max(_GROUP * max(k, 16), _SCORES // len(units) // _GROUP * _GROUP)
+    highest = np.full((len(units), k), -np.inf, np.float32)  # of all groups so far
+    found: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]] = []
+    buffer = np.empty((len(units), min(step, count)), np.float32)
+    for start in range(0, count, step):
+        block = vectors[start : start + step]
+        scores = np.matmul(units, block.T, out=buffer if len(block) == buffer.shape[1] else None)
+        groups = len(block) // _GROUP
+        # Group g holds the rows g, g + groups, g + 2 groups …: maxima over the outer axis are several times as fast.
+        maxima = scores[:, : groups * _GROUP].reshape(len(units), _GROUP, groups).max(1)
+        highest = -np.partition(-np.concatenate([highest, maxima], 1), k - 1, axis=1)[:, :k]
+        bounds = highest.min(1, keepdims=True) - slack
+        query, group = np.nonzero(maxima >= bounds)
+        places = group[:, None] + groups * np.arange(_GROUP)
+        rest = np.arange(groups * _GROUP, len(block))
+        queries = np.concatenate([np.repeat(query, _GROUP), np.repeat(np.arange(len(units)), len(rest))])
+        columns = np.concatenate([places.ravel(), np.tile(rest, len(units))])
+        reached = scores[queries, columns]
+        kept = reached >= bounds[queries, 0]
+        found.append((queries[kept], start + columns[kept], reached[kept]))
+    queries, rows, reached = (np.concatenate(part) for part in zip(*found, strict=True))
+    kept = reached >= bounds[queries, 0]
+    queries, rows = queries[kept], rows[kept]
+    order = np.lexsort((rows, queries))
+    return np.split(rows[order], np.searchsorted(queries[order], np.arange(1, len(units))))
+
+
+def _best(
+    unit: Floats, vectors: Floats, rows: npt.NDArray[np.int64], k: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The k rows of greatest cosine to one query among some, compared in float64; equal ones by row number."""
+    wide = unit.astype(np.float64)
+    cosines = np.concatenate([(vectors[rows[i : i + _CHUNK]] * wide).sum(1) for i in range(0, len(rows), _CHUNK)])
+    order = np.lexsort((rows, -cosines))[:k]
+    return rows[order], cosines[order]
 
 
 def _without(
