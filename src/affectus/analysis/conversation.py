@@ -120,9 +120,10 @@ def _read_in_context(groups: Sequence[Sequence[WordsTurn]], reading: ContextRead
     for group in groups:
         if not group:
             continue
-        in_context = reading.posterior(_outputs(group), [item.turn.speaker for item in group])
-        for item, posterior in zip(group, in_context, strict=True):
-            item.posterior = posterior
+        outputs = _outputs(group)
+        in_context = reading.posterior(outputs, [item.turn.speaker for item in group])
+        for item, posterior, alone in zip(group, in_context, reading.alone(outputs), strict=True):
+            item.posterior, item.alone = posterior, alone
 
 
 def _outputs(items: Sequence[WordsTurn]) -> np.ndarray:

@@ -1,8 +1,10 @@
 """Who follows whom: does a speaker's perceived expression take up that of the one who spoke just before?
 
 For every ordered pair of speakers the replies (a turn of B right after one of A) give a table of transitions from A's
-leading label to B's. `echo` is the share of replies with the same label minus the share that the two speakers' own
-habits give by chance (the numerator of Cohen's kappa). It is an association in the order of speaking, never a cause.
+leading label to B's. The labels are those of the turns read without what was said before them: a reading that knows the
+turn before would follow it by itself. `echo` is the share of replies with the same label minus the share that the two
+speakers' own habits give by chance (the numerator of Cohen's kappa). It is an association in the order of speaking,
+never a cause.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from affectus.analysis.rows import RowSink
 LEAST_REPLIES, MOST_PAIRS = 8, 60
 #: Rows a statement refers to, at most.
 MOST_REFS = 12
+#: Label before, label of the reply, row of the reply.
+Reply = tuple[str, str, int]
 
 
 def echo(counts: np.ndarray) -> np.ndarray:
@@ -34,25 +38,30 @@ def echo(counts: np.ndarray) -> np.ndarray:
 
 def write_influence(groups: Sequence[Sequence[WordsTurn]], windows: Mapping[int, FusedWindow], sink: RowSink) -> None:
     """Write an `influence` row for every pair with enough replies, and its transition matrix."""
-    replies: dict[tuple[str, str], list[tuple[FusedWindow, FusedWindow]]] = defaultdict(list)
+    replies: dict[tuple[str, str], list[Reply]] = defaultdict(list)
     for group in groups:
         for before, after in itertools.pairwise(group):
             first, second = before.turn.speaker, after.turn.speaker
             if first and second and first != second and after.number == before.number + 1:
-                replies[first, second].append((windows[before.number], windows[after.number]))
+                labels = [_label(item, windows) for item in (before, after)]
+                replies[first, second].append((labels[0], labels[1], windows[after.number].row))
     often = sorted((pair for pair in replies if len(replies[pair]) >= LEAST_REPLIES), key=lambda p: -len(replies[p]))
     for pair in often[:MOST_PAIRS]:
         _write_pair(pair, replies[pair], sink)
 
 
-def _write_pair(pair: tuple[str, str], replies: Sequence[tuple[FusedWindow, FusedWindow]], sink: RowSink) -> None:
+def _label(item: WordsTurn, windows: Mapping[int, FusedWindow]) -> str:
+    return windows[item.number].label if item.alone is None else LABELS[int(np.argmax(item.alone))]
+
+
+def _write_pair(pair: tuple[str, str], replies: Sequence[Reply], sink: RowSink) -> None:
     from affectus.metrics import bootstrap_counts, transition_counts, transition_matrix
 
-    labels = [window.label for reply in replies for window in reply]
+    labels = [label for before, after, _ in replies for label in (before, after)]
     counts, _ = transition_counts(labels, np.repeat(np.arange(len(replies)), 2), LABELS)
     found = float(echo(counts))
     low, high = np.quantile(echo(bootstrap_counts(counts, 500)), (0.025, 0.975)).tolist()
-    same = [b.row for a, b in replies if a.label == b.label]
+    same = [row for before, after, row in replies if before == after]
     name = f"{pair[0]}→{pair[1]}"
     expected = len(same) - found * len(replies)
     text = (

@@ -37,7 +37,8 @@ _COMMON = frozenset(_COMMON_LIST.split())
 class WordsTurn:
     """One turn: its text and place, the prediction (None where it was not scored), its posterior (7,) over `ekman7`,
     the face track of who said it or -1, the rows of its transcript and its leading label, its telling words as
-    (word, drop of the leading label, row), and the id of its conversation where a file holds several."""
+    (word, drop of the leading label, row), the id of its conversation where a file holds several, and its
+    posterior (7,) without what was said before it."""
 
     turn: Turn
     number: int
@@ -48,6 +49,7 @@ class WordsTurn:
     top_row: int = -1
     telling: list[tuple[str, float, int]] = field(default_factory=list)
     conversation: str = ""
+    alone: np.ndarray | None = None
 
     @property
     def affect(self) -> tuple[float, float]:

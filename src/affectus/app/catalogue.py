@@ -130,5 +130,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         return "; ".join(f"{key}: {_plain(entry)}" for key, entry in value.items())
     if isinstance(value, list | tuple):
+        if len(value) > 8 and not isinstance(value[0], str | Mapping):
+            return f"{len(value)} numbers"
         return ", ".join(_plain(entry) for entry in value)
     return str(value)

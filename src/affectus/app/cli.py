@@ -124,7 +124,7 @@ def doctor(as_json: JsonFlag = False) -> None:
 
 @app.command()
 def models(
-    name: Annotated[str | None, typer.Argument(help="face, voice, words or scene: the full card.")] = None,
+    name: Annotated[str | None, typer.Argument(help="face, voice, words, scene, context, gap: the full card.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """The models that ship with the package: data, accuracy, calibration, limits."""
@@ -259,6 +259,34 @@ def scoreboard(
     from affectus.app.research import scoreboard as run
 
     run(records, out)
+
+
+@app.command("describe-corpus")
+def describe_corpus(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Recordings or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for descriptions, words, audit; goes on there.")],
+    llm: Annotated[
+        str, typer.Option(help="Writes: packaged, a hub id, a folder, or http(s)://HOST/v1[#MODEL].")
+    ] = "packaged",
+    scorer: Annotated[str, typer.Option(help="Scores agreement; the same model unless another is named.")] = "",
+    least_score: Annotated[float, typer.Option(help="Agreement (0 to 10) from which a description is kept.")] = 6.0,
+    least_words: Annotated[int, typer.Option(help="Words a description must have.")] = 8,
+    most_words: Annotated[int, typer.Option(help="Words a description may have.")] = 200,
+    timeout: Annotated[float, typer.Option(help="Seconds a reply may take.")] = 120.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    fps: Annotated[float, typer.Option(help="Pictures looked at per second.")] = 5.0,
+    as_json: JsonFlag = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary; errors only.")] = False,
+) -> None:
+    """Describe recordings in open words for training: evidence, description, filters, agreement, audit."""
+    from affectus.app.describe_corpus import Choice, run
+
+    choice = Choice(llm, out, scorer, least_score, least_words, most_words, timeout, device, fps, as_json, quiet)
+    try:
+        raise typer.Exit(run(paths, choice))
+    except KeyboardInterrupt:
+        say("interrupted; clips that were described are kept")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @corpora_app.command("list")

@@ -99,13 +99,23 @@ class ContextReading:
             mean, scale, weights, bias = (np.asarray(said[n], np.float64) for n in ("mean", "scale", "weights", "bias"))
             if weights.shape != (len(mean), len(bias)) or mean.shape != scale.shape:
                 raise ValueError("its lists do not fit each other")
+            if said["parts"][:1] != [PARTS[0]] or not set(said["parts"]) <= set(PARTS):
+                raise ValueError(f"its parts are {said['parts']}")
             return cls(card, tuple(said["parts"]), mean, scale, weights, bias, float(said["shift"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError("context", f"its card lacks a number ({error})", "reinstall affectus") from error
 
     def posterior(self, outputs: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
         """Posteriors (n, 7) of the turns of one conversation from the outputs (n, 31) of the words model for them."""
-        features = context_features(outputs, speakers, self.parts)
+        return self._read(context_features(outputs, speakers, self.parts))
+
+    def alone(self, outputs: np.ndarray) -> np.ndarray:
+        """Posteriors (n, 7) of the same turns, each as if nothing had been said before it."""
+        features = np.zeros((len(outputs), len(self.mean)))
+        features[:, : outputs.shape[1]] = log_odds(outputs)
+        return self._read(features)
+
+    def _read(self, features: np.ndarray) -> np.ndarray:
         return softmax((features - self.mean) / self.scale @ self.weights + self.bias)
 
 

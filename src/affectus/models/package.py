@@ -37,7 +37,11 @@ def model_folder(name: str, folder: str | Path | None = None) -> Path:
 
 
 def card(name: str) -> Card:
-    """Card of one shipped model."""
+    """Card of one shipped model, or of a reading of conversations."""
+    from affectus.models import dialogue
+
+    if name in dialogue.NAMES:
+        return dialogue.dialogue_card(name)
     return Card.read(model_folder(name) / "card.json")
 
 

@@ -137,7 +137,8 @@ def description_section(view: View, key: str, rows: Mapping[int, Mapping[str, An
 
 
 def _nobody(view: View) -> str:
-    return view.people[0].name if len(view.people) == 1 else "Nobody in particular"
+    """Name of whoever has neither a face nor a name."""
+    return next((p.name for p in view.people if p.track < 0 and not p.speaker), "Nobody in particular")
 
 
 def _turns(view: View) -> list[Turn]:
@@ -249,8 +250,9 @@ def wheel_svg(name: str, uses: Sequence[WordUse]) -> str:
             name_of = f"e-{colour} on" if own else "e-other"
             shapes.append(f'<path class="{name_of}" d="{_sector(middle, ring)}"{strength}>{title}</path>')
             labels += _labels(own, middle, ring)
-        x, y = _at(middle, RINGS[3] + 13)
-        labels.append(f'<text class="rim" x="{x:.1f}" y="{y + 4:.1f}">{esc(sector)}</text>')
+        x, y = _at(middle, RINGS[3] + (13 if abs(math.sin(math.radians(middle))) < 0.1 else 5))
+        side = "" if abs(x) < 1 else " right" if x > 0 else " left"
+        labels.append(f'<text class="rim{side}" x="{x:.1f}" y="{y + 4:.1f}">{esc(sector)}</text>')
     neutral = next((use for use in uses if use.word == "neutral"), None)
     dot = ' class="e-neutral on" style="fill-opacity:.6"' if neutral else ""
     shapes.append(f'<circle r="{NEUTRAL:g}"{dot}><title>neutral</title></circle>')
@@ -258,7 +260,7 @@ def wheel_svg(name: str, uses: Sequence[WordUse]) -> str:
         labels.append('<text y="4">neutral</text>')
     listed = ", ".join(use.word.replace("_", " ") for use in uses[:WORDS_SHOWN]) or "no words"
     return (
-        f'<svg class="wheel" viewBox="-200 -192 400 384" role="img" aria-label="{esc(f"Emotion wheel of {name}")}: '
+        f'<svg class="wheel" viewBox="-208 -192 416 384" role="img" aria-label="{esc(f"Emotion wheel of {name}")}: '
         f'{esc(listed)}">{"".join(shapes)}{"".join(labels)}</svg>'
     )
 
@@ -270,7 +272,9 @@ def _labels(uses: Sequence[WordUse], middle: float, ring: int) -> list[str]:
     if len(uses) > room:
         shown[-1] += f" +{len(uses) - room}"
     x, y = _at(middle, (RINGS[ring] + RINGS[ring + 1]) / 2)
-    first = y + 4 - 6.5 * (len(shown) - 1)
+    # Left and right the rings lie side by side: labels of neighbours are set at different heights.
+    aside = (6.0, -18.0, 8.0)[ring] if abs(math.sin(math.radians(middle))) > 0.9 else 0.0
+    first = y + 4 + aside - 6.5 * (len(shown) - 1)
     return [f'<text x="{x:.1f}" y="{first + 13 * i:.1f}">{esc(text)}</text>' for i, text in enumerate(shown)]
 
 

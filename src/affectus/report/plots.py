@@ -47,7 +47,7 @@ def curves_spec(view: View, person: Person, limit: int = POINTS) -> Spec:
     domains = [(float(top - h) / total, float(top) / total) for top, h in zip(tops, heights, strict=False)]
     data: list[Spec] = []
     if curve is not None and labels:
-        shown = _broken(thin(curve, limit))
+        shown = _pieces(view, thin(curve, limit))
         grid = shown.scores / np.maximum(np.nansum(shown.scores, axis=1, keepdims=True), 1e-9)
         _axis(layout, 1, domains[0], "all together", [0, 1.14], [0, 1])
         data += [_area(view, shown, label, grid[:, shown.labels.index(label)]) for label in labels]
@@ -63,7 +63,7 @@ def curves_spec(view: View, person: Person, limit: int = POINTS) -> Spec:
         )
         if affect.perspective == "evoked":
             layout["annotations"][-1]["text"] += " (evoked in viewers)"
-        thinned = _broken(thin(affect, limit))
+        thinned = _pieces(view, thin(affect, limit))
         for name, stroke in _dimensions(affect):
             token = "@text" if stroke == "line" else "@accent"
             data += _band(view, thinned, name, number, token, ":+.2f", "solid" if stroke == "line" else "dash")
@@ -237,11 +237,25 @@ def _broken(curve: Curve) -> Curve:
     return Curve(curve.source, curve.method, curve.perspective, curve.space, curve.labels, start, end, *grids)
 
 
+def _pieces(view: View, curve: Curve) -> Curve:
+    """A curve with its pauses. In a conversation a speaker's turns stand for themselves: each is a level from its first
+    to its last moment, and nothing is drawn while others speak."""
+    if not view.spoken:
+        return _broken(curve)
+    shift = 0.0 if view.timed else 0.5  # turns are drawn around their number
+    edges = np.stack([curve.start - shift, curve.end - shift], axis=1).ravel()
+    after = np.repeat(2 * (np.flatnonzero(curve.start[1:] > curve.end[:-1] + 1e-6) + 1), 2)
+    pauses = np.where(np.arange(len(after)) % 2 == 0, edges[after - 1], edges[np.minimum(after, len(edges) - 1)])
+    at = np.insert(edges, after, pauses)
+    grids = [np.insert(np.repeat(g, 2, axis=0), after, np.nan, axis=0) for g in (curve.scores, curve.low, curve.high)]
+    return Curve(curve.source, curve.method, curve.perspective, curve.space, curve.labels, at, at, *grids)
+
+
 def _area(view: View, curve: Curve, label: str, share: np.ndarray) -> Spec:
     token = f"@{family(label)}"
     trace: Spec = {"type": "scatter", "mode": "lines", "x": _middle(view, curve), "y": _f4(share), "name": label}
     trace |= {"stackgroup": "share", "fillcolor": token, "line": {"width": 0.5, "color": "@surface"}}
-    if not view.timed:
+    if not view.timed and not view.spoken:
         trace["line"]["shape"] = "hvh"
     return trace | {"hovertemplate": "%{y:.0%}"}
 
@@ -258,7 +272,7 @@ def _band(
     line: Spec = base | {"mode": mode, "y": mean, "name": label, "line": {"color": token, "width": 2, "dash": dash}}
     line["marker"] = {"color": token, "size": 6}
     line["hovertemplate"] = f"%{{y{form}}}"
-    if not view.timed:
+    if not view.timed and not view.spoken:
         return [_steps(line, low, mean, high)]
     if not np.isfinite(low).any():
         if form != ":.0%":
@@ -295,7 +309,7 @@ def _hatching(view: View, person: Person) -> Spec:
     runs = [run for run in decision_runs(person, 400) if run.uncertain]
     start, end = (np.array([getattr(run, name) for run in runs]) for name in ("start", "end"))
     width = (end - start) * (1000 if view.timed else 1)
-    middle = _x(view, (start + end) / 2 if view.timed else start)
+    middle = _x(view, (start + end) / 2 if view.timed else (start + end - 1) / 2)
     pattern = {"shape": "/", "fgcolor": "@hatch", "bgcolor": "rgba(0,0,0,0)", "size": 6, "solidity": 0.25}
     marker = {"color": "rgba(0,0,0,0)", "pattern": pattern, "line": {"width": 0}}
     # On an axis laid over the first one: plotly draws bars below areas of the same axis.

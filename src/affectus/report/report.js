@@ -313,7 +313,7 @@
       const seconds = (x) => ((typeof x === "number" ? x : Date.parse(`${x.replace(" ", "T")}Z`)) - this.data.zero) / 1000;
       plot.on("plotly_click", (event) => {
         const x = event.points[0].x;
-        this.hold(this.timed ? seconds(x) : x - 1, true);
+        this.hold(this.timed ? seconds(x) : Math.max(0, x - 1), true);
       });
       plot.on("plotly_doubleclick", () => { this.range(0, this.duration, true); return false; });
       plot.on("plotly_relayout", (change) => {

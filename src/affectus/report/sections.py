@@ -65,7 +65,7 @@ def _status(view: View) -> str:
     """What was analysed, what is missing and why, and warnings."""
     chips = []
     if view.kind:
-        chips.append(f"<li>{esc(view.kind)}</li>")
+        chips.append(f"<li>{'conversation' if view.spoken else esc(view.kind)}</li>")
     if view.timed:
         chips.append(f"<li>{clock(view.duration, tenths=view.duration < 60)} long</li>")
     elif view.kind != "image" and view.duration:
