@@ -20,6 +20,7 @@ import numpy as np
 
 from affectus.corpora.bdf import bdf_bytes
 from affectus.corpora.matlab import write_mat
+from affectus.labels.label_space import concept_of_word
 from affectus.types import Conversation, Turn
 
 #: mouth curve, mouth opening, brow slope, brow height, eye opening (all -1…1) and pitch (Hz), wobble (Hz), loudness.
@@ -42,6 +43,11 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "fear": ("afraid", "danger", "scared", "dark", "help"),
 }
 _FILLERS = ("the", "we", "then", "it", "was", "and", "there", "some", "today", "you")
+_CHINESE = {
+    "neutral": "会议报告", "happiness": "开心太好", "surprise": "居然突然", "sadness": "难过眼泪", "anger": "生气讨厌",
+    "disgust": "恶心肮脏", "fear": "害怕危险",
+}  # fmt: skip
+_CHINESE_FILLERS = "我们今天去了那里然后他说这个就是"
 
 #: Emotions that the generators know.
 EMOTIONS: tuple[str, ...] = tuple(_LOOKS)
@@ -110,6 +116,17 @@ def sentence(emotion: str, random: np.random.Generator, words: int = 8) -> str:
     own = _WORDS.get(emotion) or _WORDS[EMOTIONS[sum(emotion.lower().encode()) % len(EMOTIONS)]]
     picked = [str(random.choice(own if i % 3 == 1 else _FILLERS)) for i in range(words)]
     return " ".join(picked).capitalize() + "."
+
+
+def chinese_sentence(emotion: str, random: np.random.Generator, characters: int = 12) -> str:
+    """A row of filler characters with two of the emotion's own words of two characters, by its English name."""
+    own = (
+        _CHINESE.get(concept_of_word().get(emotion, emotion))
+        or _CHINESE[EMOTIONS[sum(emotion.lower().encode()) % len(EMOTIONS)]]
+    )
+    filler = "".join(str(c) for c in random.choice(list(_CHINESE_FILLERS), characters))
+    cut = sorted(random.integers(0, characters + 1, 2))
+    return f"{filler[: cut[0]]}{own[:2]}{filler[cut[0] : cut[1]]}{own[2:]}{filler[cut[1] :]}。"
 
 
 def conversation(

@@ -20,6 +20,8 @@ from affectus.evaluation.written import word_record
 
 #: Columns per input that the linear baseline sees; wider inputs are averaged over neighbouring values.
 _LINEAR_WIDTH = 2048
+#: Ids of texts are below this.
+_ID_SPACE = 1 << 20
 #: What items hold beside inputs.
 _TARGETS = {"label", "values", "labels", "shares"}
 
@@ -135,35 +137,59 @@ def score_rows(system: Any, corpus: Corpus, options: Mapping[str, Any]) -> Recor
 def linear_baseline(learn: Any, test: Any, dimensions: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """Logistic regression (labels) or ridge regression (values) on the inputs as the system gets them, flattened.
 
-    Inputs wider than 2,048 numbers are averaged over neighbours; at most 6,000 training items are used.
+    Inputs wider than 2,048 numbers are averaged over neighbours; at most 6,000 training items are used. Where the only
+    input is ids of a text, it sees which of them occur, in all items.
     """
     from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from affectus.metrics import accuracy, ccc, macro_f1, pcc, uar
+    from affectus.metrics import accuracy, ccc, macro_f1, pcc, uar, weighted_f1
 
-    order = np.random.default_rng(0).permutation(len(learn))[:6000]
+    texts = _ids_alone(learn[0])
+    order = np.random.default_rng(0).permutation(len(learn))[: None if texts else 6000]
     train, held = ([items[int(i)] for i in rows] for items, rows in ((learn, order), (test, range(len(test)))))
-    x, z = _flat(train), _flat(held)
+    x, z = (_occurring(part, texts) if texts else _flat(part) for part in (train, held))
     if "label" in train[0]:
         y, truth = (np.array([int(item["label"]) for item in part]) for part in (train, held))
-        guess = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200)).fit(x, y).predict(z)
-        return {"linear": {"uar": uar(truth, guess), "accuracy": accuracy(truth, guess),
-                           "macro_f1": macro_f1(truth, guess)}}  # fmt: skip
+        found = LogisticRegression(C=1.0 if texts else 0.01, max_iter=200)
+        guess = (found if texts else make_pipeline(StandardScaler(), found)).fit(x, y).predict(z)
+        return {"linear": {metric.__name__: metric(truth, guess)
+                           for metric in (uar, accuracy, macro_f1, weighted_f1)}}  # fmt: skip
     if "values" not in train[0]:
         return {}
     y, truth = (np.stack([item["values"] for item in part]) for part in (train, held))
-    found = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 5, 11))).fit(x, y).predict(z)
-    return {"linear": {f"{metric.__name__}_{d}": metric(truth[:, i], found[:, i])
+    fitted = make_pipeline(StandardScaler(with_mean=not texts), RidgeCV(np.logspace(0, 5, 11))).fit(x, y)
+    guessed = fitted.predict(z).reshape(truth.shape)
+    return {"linear": {f"{metric.__name__}_{d}": metric(truth[:, i], guessed[:, i])
                        for i, d in enumerate(dimensions) for metric in (pcc, ccc)}}  # fmt: skip
+
+
+def _inputs_of(item: Mapping[str, Any]) -> list[str]:
+    """Names of the arrays of an item that are no targets."""
+    return [k for k, v in item.items() if isinstance(v, np.ndarray) and v.ndim >= 1 and k not in _TARGETS]
+
+
+def _ids_alone(item: Mapping[str, Any]) -> str:
+    """Name of the only input where that holds ids, else ""."""
+    names = _inputs_of(item)
+    return names[0] if len(names) == 1 and item[names[0]].dtype.kind == "i" and item[names[0]].ndim == 1 else ""
+
+
+def _occurring(items: list[dict[str, Any]], name: str) -> Any:
+    """Which ids occur in each item, as a sparse matrix; padding is in all of them and tells nothing."""
+    from scipy.sparse import csr_matrix
+
+    present = [np.unique(item[name]) for item in items]
+    ends = np.cumsum([0, *(len(ids) for ids in present)])
+    columns = np.concatenate(present)
+    return csr_matrix((np.ones(len(columns), np.float32), columns, ends), (len(items), _ID_SPACE))
 
 
 def _flat(items: list[dict[str, Any]]) -> np.ndarray:
     """Inputs of items as one matrix; targets, ids and texts stay out."""
-    names = [k for k, v in items[0].items() if isinstance(v, np.ndarray) and v.ndim >= 1 and k not in _TARGETS]
     parts = []
-    for name in names:
+    for name in _inputs_of(items[0]):
         values = np.stack([np.asarray(item[name], np.float32).reshape(-1) for item in items])
         if values.shape[1] > _LINEAR_WIDTH:
             step = -(-values.shape[1] // _LINEAR_WIDTH)

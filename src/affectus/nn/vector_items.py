@@ -9,16 +9,24 @@ import numpy as np
 
 
 class VectorItems(Sequence[dict[str, Any]]):
-    """Utterance vectors with targets; rows without vectors or without a target are left out."""
+    """Utterance vectors with targets; rows without vectors or without a target are left out.
+
+    With `partial` a row needs one of the modalities alone. Vectors may be sequences (n, T, D), NaN where missing.
+    """
 
     def __init__(
-        self, vectors: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], ids: Sequence[str]
+        self,
+        vectors: Mapping[str, np.ndarray],
+        targets: Mapping[str, np.ndarray],
+        ids: Sequence[str],
+        partial: bool = False,
     ) -> None:
-        known = np.ones(len(ids), bool)
-        for values in vectors.values():
-            known &= ~np.isnan(values).any(1)
+        held = [~np.isnan(values).any(tuple(range(1, values.ndim))) for values in vectors.values()]
+        known = np.any(held, 0) if partial else np.all(held, 0)
         if "label" in targets:
             known &= targets["label"] >= 0
+        elif "values" in targets:
+            known &= ~np.isnan(targets["values"]).all(1)
         self.kept = np.flatnonzero(known)
         self.vectors, self.targets, self.ids = vectors, targets, ids
 

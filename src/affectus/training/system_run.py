@@ -4,14 +4,15 @@ Settings of such a recipe, all under `options`:
 `stage` (default: the last one), `config` (name of a constructor of `Config`, or a mapping of settings, whose key
 `preset` names the constructor to start from), `items` and `validation_items` (synthetic runs), `column` (target column,
 for example `label:ferplus8`), `train` (split to learn from; all rows by default), `validation` and `test` (each a split
-name, or a share of whole groups held out of what is learnt from; validation 0 for none: the last weights are kept),
-`limit` (at most so many training rows, drawn at random; `validation_limit` and `test_limit` likewise), `division`
-(`shares` of train, validation and test of every class, with a `seed` of its own, in place of these three), `fold`
-(number of the official fold that is not learnt from), `start` (folder of an earlier stage whose weights are taken
-over), `workers` (loader processes).
+name, a share of whole groups held out of what is learnt from, or groups held out by name, `{session: [G1, G2]}`;
+validation 0 for none: the last weights are kept), `limit` (at most so many training rows, drawn at random;
+`validation_limit` and `test_limit` likewise), `division` (`shares` of train, validation and test of every class, with a
+`seed` of its own, in place of these three), `fold` (number of the official fold that is not learnt from), `start`
+(folder of an earlier stage whose weights are taken over), `workers` (loader processes).
 
 A run on several corpora learns from the first one, called by `source`, and those of `sources`: name → `corpus`,
-`column`, `train` (split) and `balanced` (draw its classes equally often). What an epoch takes of each source is said by
+`column`, `train` (split), `validation` (share of whole groups held out and validated on beside the rows of the first
+corpus) and `balanced` (draw its classes equally often). What an epoch takes of each source is said by
 the phase (see `affectus.training.mixing`).
 """
 
@@ -26,7 +27,7 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 from safetensors.torch import load_file
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from affectus import corpora
 from affectus.corpora import Corpus
@@ -113,19 +114,28 @@ def training_items(
     guard_splits(shared, folder, recipe.accept_leaks)
     system.prepare(pool, str(options.get("column", "")))
     learn, held = items_of(parts.learn, system, options), items_of(parts.validation, system, options)
-    return with_sources(learn, system, recipe, roots) if others else learn, held, parts.name
+    return *with_sources(learn, held, system, recipe, roots), parts.name
 
 
-def with_sources(learn: Dataset, system: System, recipe: Recipe, roots: dict[str, Path]) -> Sources:
-    """The items of the first corpus together with those of the other sources of a recipe."""
+def with_sources(
+    learn: Dataset, held: Dataset, system: System, recipe: Recipe, roots: dict[str, Path]
+) -> tuple[Dataset, Dataset]:
+    """The items of the first corpus together with those of the other sources of a recipe, and the validation items with
+    what these hold out."""
+    if not recipe.options.get("sources"):
+        return learn, held
     parts, balanced = {str(recipe.options.get("source", "main")): learn}, {}
+    validated = [held]
     for name, settings in recipe.options["sources"].items():
         corpus = corpora.load(settings["corpus"], roots[settings["corpus"]], strict=False)
         corpus = corpus.split(settings["train"]) if settings.get("train") else corpus
+        if share := float(settings.get("validation", 0.0)):
+            corpus, own, _ = hold_out(corpus, share, recipe.seed)
+            validated.append(items_of(own, system, settings))
         parts[name] = items = items_of(corpus, system, settings)
         if settings.get("balanced"):
             balanced[name] = torch.from_numpy(next(iter(items.targets.values()))[items.kept])
-    return Sources(parts, balanced)
+    return Sources(parts, balanced), ConcatDataset(validated) if len(validated) > 1 else held
 
 
 def items_of(corpus: Corpus, system: System, options: dict[str, Any]) -> Any:
@@ -165,6 +175,8 @@ def split_corpus(corpus: Corpus, options: dict[str, Any], seed: int) -> Split:
         learn, test = learn.filter(pc.invert(tested)), learn.filter(tested)
     elif isinstance(wanted := options.get("test"), str):
         test = corpus.split(wanted)
+    elif isinstance(wanted, dict):
+        learn, test, _ = named_groups(learn, wanted)
     elif wanted:
         learn, test, _ = hold_out(learn, float(wanted), seed + 1)
     chosen = options.get("validation", 0.1)
@@ -172,6 +184,8 @@ def split_corpus(corpus: Corpus, options: dict[str, Any], seed: int) -> Split:
         held, name = learn.take([]), "none"
     elif isinstance(chosen, str):
         held, name = corpus.split(chosen), chosen
+    elif isinstance(chosen, dict):
+        learn, held, name = named_groups(learn, chosen)
     else:
         learn, held, name = hold_out(learn, float(chosen), seed)
     for other in (held, test):
@@ -199,6 +213,18 @@ def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus, s
         rows = {"held": np.sort(order[:cut]), "train": np.sort(order[cut:])}
     unit = groups[0].removeprefix("group:") + "s" if groups else "items"
     return corpus.take(rows["train"]), corpus.take(rows["held"]), f"{share:.0%} of the {unit}"
+
+
+def named_groups(corpus: Corpus, wanted: dict[str, list[Any]]) -> tuple[Corpus, Corpus, str]:
+    """The rest, the rows of the named groups (column → values), and what these are called."""
+    held = np.zeros(len(corpus), bool)
+    for column, values in wanted.items():
+        given = corpus.column(f"group:{column}")
+        if missing := sorted({str(v) for v in values} - {str(v) for v in given}):
+            raise ConfigError(column, f"has no {', '.join(missing)} among these rows")
+        held |= np.isin(np.array(given, str), [str(v) for v in values])
+    name = "; ".join(f"{column} {', '.join(map(str, values))}" for column, values in wanted.items())
+    return corpus.filter(~held), corpus.filter(held), name
 
 
 def without_copies(learn: Corpus, held: Corpus) -> Corpus:
