@@ -323,3 +323,24 @@ def test_a_closed_pipe_is_no_traceback(fake_models: Path, monkeypatch: pytest.Mo
     process.stderr.close()
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
+
+
+def test_a_conversation_is_summed_up_by_speaker(affectus: Run, tmp_path: Path) -> None:
+    path = tmp_path / "chat.csv"
+    path.write_text("speaker,text\nAnna,I am glad\nBen,ok\nAnna,I am furious\nBen,😂\n")
+    result = affectus("analyze", path, "--no-context")
+    assert result.code == 0
+    (head,) = (line for line in result.out.splitlines() if "shifts" in line)
+    assert "turns" in head
+    (anna,) = (line.split() for line in result.out.splitlines() if "Anna" in line)
+    assert anna[-2:] == ["2", "1"]
+    assert "1 of 4 turns hold no word" in result.err
+    hinted = affectus("analyze", path, "--gap-hints", "--json")
+    assert [card["name"] for card in json.loads(hinted.out)["meta"]["models"]] == ["words", "context", "gap"]
+
+
+@pytest.mark.parametrize("name", ["context", "gap"])
+def test_cards_of_readings_of_conversations(affectus: Run, name: str) -> None:
+    result = affectus("models", name)
+    assert result.code == 0
+    assert "numbers" in result.out
