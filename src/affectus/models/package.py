@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectus.errors import ConfigError, ModelError
+from affectus.models.dialogue import NAMES as READINGS
+from affectus.models.dialogue import dialogue_card
 from affectus.types import Card
 
 if TYPE_CHECKING:
@@ -38,10 +40,8 @@ def model_folder(name: str, folder: str | Path | None = None) -> Path:
 
 def card(name: str) -> Card:
     """Card of one shipped model, or of a reading of conversations."""
-    from affectus.models import dialogue
-
-    if name in dialogue.NAMES:
-        return dialogue.dialogue_card(name)
+    if name in READINGS:
+        return dialogue_card(name)
     return Card.read(model_folder(name) / "card.json")
 
 

@@ -237,13 +237,15 @@ def _transcript(view: View, limit: int) -> str:
     cues = [cue for cue in view.evidence if cue.source == "words"]
     starts = [cue.start for cue in cues]
     items, tags, talk = [], tags_of(view), ""
+    unsure = {(m.start, m.speaker) for p in view.people for m in p.decisions if m.label == UNCERTAIN}
     for turn, found in shown:
         if turn.label != talk:
             talk = turn.label
             items.append(f'<li class="talk" dir="auto">conversation {esc(talk)}</li>')
         near = cues[bisect_left(starts, turn.start - 0.01) : bisect_left(starts, turn.end)]
         tag = tags.get((round(turn.start, 3), turn.speaker), "")
-        items.append(_turn(view, turn, found, {word for cue in near for word in (cue.text, cue.label)}, tag))
+        words = {word for cue in near for word in (cue.text, cue.label)}
+        items.append(_turn(view, turn, found, words, tag, (turn.start, turn.speaker) in unsure))
     title = "Transcript" if view.timed or view.spoken else "Texts"
     rest = len(view.turns) - len(shown)
     more = f'<p class="hint">{rest:,} more stand in the data files only.</p>' if rest else ""
@@ -253,9 +255,10 @@ def _transcript(view: View, limit: int) -> str:
     )
 
 
-def _turn(view: View, turn: Mark, found: Mapping[str, Run], words: set[str], tag: str = "") -> str:
+def _turn(view: View, turn: Mark, found: Mapping[str, Run], words: set[str], tag: str, unsure: bool) -> str:
     source, run = next(iter(found.items()), ("", None))
-    chip = f'<span class="chip">{esc(run.label)} {percent(run.score)}</span>' if run else ""
+    kind, hedge = ("chip u", "?") if unsure else ("chip", "")
+    chip = f'<span class="{kind}">{esc(run.label)}{hedge} {percent(run.score)}</span>' if run else ""
     named = [f"{TITLES.get(s, s)}: {esc(r.label)} {percent(r.score)}" for s, r in [*found.items()][1:]]
     rest = " · ".join([esc(TITLES.get(source, source)), *named]) if run else ""
     when = esc(place(view, turn.start))
