@@ -170,6 +170,23 @@ def test_draws_hold_groups_of_answers_with_their_advantages() -> None:
     assert not any(name.startswith("reference") for name in own.saved_state())
 
 
+def test_the_reference_survives_a_resume_and_is_not_taken_into_another_phase() -> None:
+    own, (phase,) = tiny(), tiny().phases()
+    own.enter(phase)
+    state = {name: value.clone() + 1 for name, value in own.state_dict().items()}
+    assert any(name.startswith("reference.") for name in state)
+    again = tiny()
+    again.enter(phase)
+    again.load_state_dict(state)
+    kept = dict(again.reference.named_buffers())
+    assert all(torch.equal(kept[n.removeprefix("reference.")], v) for n, v in state.items() if n.startswith("refer"))
+    fresh = tiny()
+    fresh.load_state_dict(state)
+    assert not list(fresh.reference.buffers())
+    with pytest.raises(ConfigError, match="the phase has not been entered"):
+        fresh.draw(fresh.example(1), {"group": 2, "longest": 2, "beta": 0.1})
+
+
 def test_tokens_after_the_end_of_an_answer_do_not_count() -> None:
     own = tiny().eval()
     ends = own.processor.stops()[-1]

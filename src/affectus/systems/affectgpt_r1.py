@@ -98,7 +98,7 @@ class Measured(InputSpec):
         """()."""
         return ()
 
-    def __call__(self, raw: Any) -> str:
+    def __call__(self, raw: Any) -> Any:
         (found,) = _loaded(self.model).predict([raw])
         order = np.argsort(-np.asarray(found.scores))[: self.most]
         return ", ".join(f"{found.labels[i]} {found.scores[i]:.2f}".replace(" 0.", " .") for i in order)

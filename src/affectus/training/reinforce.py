@@ -33,11 +33,13 @@ _SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine"}
 
 class GroupTrainer(GRPOTrainer):
     """trl's trainer, where a reward may count on the tokens of one block alone (`tags`, one per reward, "" for all) and
-    the column `utility` of a record multiplies the advantages of its group."""
+    the column `utility` of a record multiplies the advantages of its group. `left_out` says why records were refused,
+    and how many."""
 
     def __init__(self, *args: Any, tags: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.tags = list(tags)
+        self.left_out: dict[str, int] = {}
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = super()._generate_and_score_completions(inputs)
