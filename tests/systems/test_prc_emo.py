@@ -21,6 +21,7 @@ from affectus.corpora.difficulty import corpus_difficulty, dialogue_difficulty
 from affectus.corpora.readers import meld
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import ConfigError, LabelError, MediaError, ModelError
+from affectus.evaluation.systems import record_run
 from affectus.lm.constrained import score_answers
 from affectus.lm.demonstrations import Demonstration, DemonstrationStore, SentenceVectors
 from affectus.lm.dialogue_prompts import DialoguePrompt
@@ -32,6 +33,7 @@ from affectus.systems.base import Batch
 from affectus.systems.prc_emo import CARD, Config, PrcEmo
 from affectus.systems.prediction import predict
 from affectus.training.curriculum import curriculum_part
+from affectus.training.run import train
 from affectus.training.system_task import BatchItems, SystemTask, outputs_of
 from affectus.types import Turn
 
@@ -344,6 +346,35 @@ def test_the_store_is_part_of_what_is_saved(tmp_path: Path) -> None:
     (tmp_path / "model" / "config.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(ModelError, match="holds embeddings of 'ngrams:1,"):
         registry.load("prc_emo", tmp_path / "model")
+
+
+def test_a_run_on_a_corpus_from_easy_to_hard(tmp_path: Path) -> None:
+    """Limited training rows, demonstrations from all of them, no validation, a record of the held-out rows."""
+    tiny_meld(tmp_path / "meld")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        """
+model: prc_emo
+title: on a tiny corpus
+corpora: {meld: three splits}
+options: {config: tiny, column: 'label:meld7', train: train, limit: 4, validation: 0, test: valid, test_limit: 5}
+phases:
+  - {name: easy, epochs: 1, lr: 0.01, batch_size: 1, options: {curriculum: {bucket: 1, of: 2}}, train: ['.*lora_']}
+  - {name: all, epochs: 1, lr: 0.01, batch_size: 1, train: ['.*lora_']}
+accept_leaks: {text: drawn from few words, near text: drawn from few words, 'group:episode': one episode}
+""",
+        encoding="utf-8",
+    )
+    train(recipe, {"meld": tmp_path / "meld"}, tmp_path / "run")
+    own = registry.load("prc_emo", tmp_path / "run" / "model")
+    assert isinstance(own, PrcEmo)
+    assert own.store is not None
+    assert own.store.counts() == {"meld": 6}
+    record = record_run(recipe, {"meld": tmp_path / "meld"}, tmp_path / "run")
+    assert record["n"] == 5
+    assert "trained on 4, chosen on none" in record["split"]
+    assert record["headline"] == "weighted_f1"
+    assert {"majority", "linear"} <= set(record["baselines"])
 
 
 def test_cues_of_the_words_model(monkeypatch: pytest.MonkeyPatch, fake_models: Path) -> None:
