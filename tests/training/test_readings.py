@@ -97,6 +97,50 @@ def test_a_gap_has_a_direction() -> None:
     assert gap_run.labels_of(writer, reader, "reader higher", 0.5).tolist() == [0, 1, 0]
 
 
+def test_gaps_are_learnt_and_scored_out_of_fold() -> None:
+    random = np.random.default_rng(1)
+    features = random.normal(size=(900, 4))
+    writer = np.where(features[:, 0] > 1, 4.0, 3.0)
+    sides = writer, np.where(random.random(900) < 0.05, 4.0, 3.0)
+    learnt = np.arange(900) < 700
+    folds = [np.arange(k, 900, 3) for k in range(3)]
+    direction, penalty, scores, areas = gap_run.compare(features, sides, learnt, folds, 0.5)
+    assert direction == "writer higher"
+    assert areas[f"{direction}, penalty {penalty:g}"] == max(areas.values())
+    truth = gap_run.labels_of(*sides, direction, 0.5)
+    documents = np.arange(900) // 3
+    found = gap_run.measure(truth[700:], scores[700:], scores[700:] > np.quantile(scores, 0.9), documents[700:])
+    assert found["auc"]["low"] > 0.9
+    assert found["precision_of_hints"]["value"] > 3 * found["base_rate"]["value"]
+
+
+def test_a_corpus_without_gaps_is_refused(tmp_path: Path) -> None:
+    from affectus import corpora
+    from affectus.errors import CorpusError
+
+    root = corpora.write_tiny("emobank", tmp_path / "emobank")
+    with pytest.raises(CorpusError, match="fewer than 10 sentences have a gap"):
+        gap_run.run(read_recipe(RECIPES / "gap/emobank.yaml"), {"emobank": root}, tmp_path / "out")
+
+
+def test_the_whole_context_run_writes_a_card_that_loads(
+    tmp_path: Path, fake_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from affectus import corpora
+    from affectus.training.run import train
+
+    monkeypatch.setenv("AFFECTUS_MODELS", str(fake_models))
+    roots = {name: corpora.write_tiny(name, tmp_path / name) for name in ("meld", "emocontext")}
+    monkeypatch.setattr(context_run, "FOLDS", 2)
+    card = train(RECIPES / "context/meld.yaml", roots, tmp_path / "out")
+    assert isinstance(card, Card)
+    reading = ContextReading.load(tmp_path / "out/model")
+    assert reading.card == card
+    assert reading.weights.shape == (len(reading.mean), 7)
+    assert card.n == 6
+    assert card.baselines["chats"]["n"] == 4
+
+
 @pytest.mark.parametrize("name", ["context/meld", "gap/emobank"])
 def test_recipes_are_complete(name: str) -> None:
     from affectus.training.embedded.shipping import card_fields

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,6 +29,8 @@ from affectus.types import Card
 FOLDS = 5
 PENALTIES = (10.0, 100.0, 1000.0)
 DIRECTIONS = ("either", "writer higher", "reader higher")
+#: Gaps in each direction that the training and the development sentences must hold.
+LEAST_GAPS = 10
 
 
 def fit_logistic(features: np.ndarray, truth: np.ndarray, penalty: float, steps: int = 25) -> np.ndarray:
@@ -70,66 +71,74 @@ def labels_of(writer: np.ndarray, reader: np.ndarray, direction: str, gap: float
     return (signed >= gap - 1e-9).astype(np.int64)
 
 
+def compare(
+    features: np.ndarray, sides: tuple[np.ndarray, np.ndarray], learnt: np.ndarray, folds: list[np.ndarray], gap: float
+) -> tuple[str, float, np.ndarray, dict[str, float]]:
+    """Direction and penalty with the highest AUC on held-out training sentences, their log-odds (n,), and all AUCs."""
+    areas: dict[tuple[str, float], float] = {}
+    scores: dict[tuple[str, float], np.ndarray] = {}
+    for direction in DIRECTIONS:
+        truth = labels_of(*sides, direction, gap)
+        for penalty in PENALTIES:
+            scores[direction, penalty] = held_out_scores(features, truth, folds, penalty)
+            areas[direction, penalty] = auc(truth[learnt], scores[direction, penalty][learnt])
+    best = max(areas, key=lambda key: areas[key])
+    return *best, scores[best], {f"{name}, penalty {p:g}": round(area, 4) for (name, p), area in areas.items()}
+
+
+def measure(
+    truth: np.ndarray, scores: np.ndarray, hinted: np.ndarray, documents: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Scores of held-out development sentences with intervals over documents."""
+    found = {
+        "auc": interval(auc, truth, scores, documents),
+        "average_precision": interval(average_precision, truth, scores, documents),
+        "precision_of_hints": interval(_mean, truth[hinted], truth[hinted], documents[hinted]),
+        "base_rate": interval(_mean, truth, truth, documents),
+        "share_hinted": interval(_mean, hinted, hinted, documents),
+    }
+    return {name: {key: round(value, 5) for key, value in entry._asdict().items()} for name, entry in found.items()}
+
+
 def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
-    """Fit, score out of fold, and write the card to `folder/model`."""
+    """Fit, score out of fold, and write the card to `folder/model`.
+
+    Raises CorpusError when too few sentences are rated from both sides, or hardly any has a gap.
+    """
     started = time.perf_counter()
-    gap, share = float(recipe.options.get("gap", 0.5)), float(recipe.options.get("share", 0.02))
+    gap, share = float(recipe.options.get("gap", 0.5)), float(recipe.options.get("share", 0.05))
     corpus = corpora.load("emobank", roots["emobank"])
-    corpus = corpus.filter([split in ("train", "valid") for split in corpus.column("split")])
     writer, readers = two_sides(corpus, "valence")
-    corpus = corpus.filter(~np.isnan(writer) & ~np.isnan(readers[:, 0]))
-    if not len(corpus):
-        raise CorpusError(
-            roots["emobank"], "no sentence is rated from both sides", "writer.csv and reader.csv are needed"
-        )
+    rated = ~np.isnan(writer) & ~np.isnan(readers[:, 0])
+    corpus = corpus.filter(rated & np.isin(corpus.column("split"), ("train", "valid")))
     writer, readers = two_sides(corpus, "valence")
+    sides = writer, readers[:, 0]
+    learnt = np.array([split == "train" for split in corpus.column("split")])
+    for side in (learnt, ~learnt):
+        if any(labels_of(*sides, direction, gap)[side].sum() < LEAST_GAPS for direction in DIRECTIONS):
+            raise CorpusError(
+                roots["emobank"], f"fewer than {LEAST_GAPS} sentences have a gap of {gap}", "give it whole"
+            )
     words = models.load("words")
     assert isinstance(words, WordsModel)
     features = gap_features(words.outputs(corpus.column("text")))
-    documents = np.array(corpus.column("group:document"))
     folds = group_folds(corpus.table, "group:document", FOLDS, recipe.seed)
-    learnt = np.array([split == "train" for split in corpus.column("split")])
-    compared: dict[str, Any] = {}
-    best: tuple[float, str, float, np.ndarray] | None = None
-    for direction in DIRECTIONS:
-        truth = labels_of(writer, readers[:, 0], direction, gap)
-        for penalty in PENALTIES:
-            scores = held_out_scores(features, truth, folds, penalty)
-            area = auc(truth[learnt], scores[learnt])
-            compared[f"{direction}, penalty {penalty:g}"] = round(area, 4)
-            if best is None or area > best[0]:
-                best = (area, direction, penalty, scores)
-    assert best is not None
-    _, direction, penalty, scores = best
-    truth = labels_of(writer, readers[:, 0], direction, gap)
+    direction, penalty, scores, compared = compare(features, sides, learnt, folds, gap)
+    truth = labels_of(*sides, direction, gap)
+    bound = np.quantile(scores[learnt], 1 - share)
     mean, scale = features.mean(0), features.std(0).clip(1e-6)
     weights = fit_logistic((features - mean) / scale, truth, penalty)
-    threshold = float(1 / (1 + np.exp(-np.quantile(scores[learnt], 1 - share))))
-    dev, said, hinted = truth[~learnt], scores[~learnt], 1 / (1 + np.exp(-scores[~learnt])) >= threshold
-    held = documents[~learnt]
-    metrics = {
-        "auc": interval(auc, dev, said, held),
-        "average_precision": interval(average_precision, dev, said, held),
-        "precision_of_hints": interval(_mean, dev[hinted], dev[hinted], held[hinted]),
-        "base_rate": interval(_mean, dev, dev, held),
-        "share_hinted": interval(_mean, hinted, hinted, held),
-    }
+    hinted = (scores >= bound)[~learnt]
+    chosen = {"direction": direction, "gap": gap, "penalty": penalty, "share": share}
+    chosen |= {"threshold": round(float(1 / (1 + np.exp(-bound))), 5)}
+    numbers = {"mean": _list(mean), "scale": _list(scale), "weights": _list(weights[:-1])}
+    documents = np.array(corpus.column("group:document"))
     fields = card_fields(
         recipe,
         labels=("no gap", "gap"),
-        inputs={
-            **{
-                "direction": direction,
-                "gap": gap,
-                "threshold": round(threshold, 5),
-                "share": share,
-                "penalty": penalty,
-            },
-            **{"mean": _list(mean), "scale": _list(scale), "weights": _list(weights[:-1])},
-            "bias": round(float(weights[-1]), 6),
-        },
+        inputs={**chosen, **numbers, "bias": round(float(weights[-1]), 6)},
         n=int((~learnt).sum()),
-        metrics={name: {k: round(v, 5) for k, v in found._asdict().items()} for name, found in metrics.items()},
+        metrics=measure(truth[~learnt], scores[~learnt], hinted, documents[~learnt]),
         baselines={"auc_by_chance": 0.5, "auc_on_training_folds": compared, "hinted": int(hinted.sum())},
         speed={"training_minutes": round((time.perf_counter() - started) / 60, 1)},
     )
