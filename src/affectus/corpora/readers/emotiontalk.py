@@ -58,12 +58,23 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
         for ref in files.match(name)[:1]:
             found = entries(files, ref, notes)
             alone[side] = {e.name: notes.decode("emotiontalk7", e.emo, ref, e.row) for e in found}
-    for entry in entries(files, joint[0], notes):
+    told = list(entries(files, joint[0], notes))
+    for name, held in (("transcription.csv", words), *((_SIDES[side], names) for side, names in alone.items())):
+        _same_release(name, set(held), {entry.name for entry in told}, notes)
+    for entry in told:
         label = notes.decode("emotiontalk7", entry.emo, joint[0], entry.row)
         if label is not None:
             row = _row(files, entry, label, words.get(entry.name), joint[0], notes)
             if row is not None:
                 yield row | {f"meta:{side}_label": labels.get(entry.name) for side, labels in alone.items()}
+
+
+def _same_release(name: str, held: set[str], wanted: set[str], notes: Notes) -> None:
+    """Note a file that names other utterances than the joint labels: it would be read as "no label" throughout."""
+    shared = len(held & wanted)
+    if held and shared < len(wanted) / 2:
+        reason = f"names {len(held)} utterances, of which {shared} are among the {len(wanted)} of mm_label.npz"
+        notes.error(name, 0, f"{reason}: another release", "take all label files from one release")
 
 
 def _row(
