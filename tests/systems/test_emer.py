@@ -66,6 +66,51 @@ def test_qformer_positions_are_those_of_frames() -> None:
     assert not torch.allclose(other, found[2][1].values, atol=1e-4)
 
 
+def _small_encoders(folder: Path) -> tuple[str, str]:
+    """Random BLIP-2 (4 queries, 12 wide) and HuBERT (24 wide) as folders of transformers."""
+    from transformers import (
+        Blip2Config,
+        Blip2QFormerConfig,
+        Blip2VisionConfig,
+        Blip2VisionModelWithProjection,
+        HubertConfig,
+        HubertModel,
+    )
+
+    seen = Blip2VisionConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+                             image_size=224, patch_size=112)  # fmt: skip
+    former = Blip2QFormerConfig(hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12,
+                                encoder_hidden_size=16, vocab_size=8)  # fmt: skip
+    whole = Blip2Config(vision_config=seen.to_dict(), qformer_config=former.to_dict(), num_query_tokens=4)
+    Blip2VisionModelWithProjection(whole).save_pretrained(folder / "blip")
+    HubertModel(
+        HubertConfig(hidden_size=24, num_hidden_layers=4, num_attention_heads=2, intermediate_size=16, conv_dim=[8] * 7,
+                     num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2)
+    ).save_pretrained(folder / "hubert")  # fmt: skip
+    return str(folder / "blip"), str(folder / "hubert")
+
+
+def test_clips_go_through_frozen_encoders(tmp_path: Path) -> None:
+    """Frames and sound as they are; the features of the encoders, given ready, lead to the same answers."""
+    blip, hubert = _small_encoders(tmp_path)
+    widths: dict[str, Any] = {"patches": 4, "seen": 12, "heard": 24, "former": 12, "heads": 2, "clips": 2, "frames": 2}
+    own = system(features="clips", visual=blip, acoustic=hubert, **widths)
+    batch = own.example(2)
+    assert batch["video"].shape == (2, 2, 3, 224, 224)
+    assert batch["audio"].shape == (2, 2, 32000)
+    ready = system(features="tower", **widths)
+    ready.load_state_dict(own.state_dict())
+    mask = torch.ones(2, 2, dtype=torch.bool)
+    with torch.no_grad():
+        found = own(batch)["nll"]
+        towers = {key: own.model.encoders[key](batch[key], mask).values for key in ("video", "audio")}
+        made = {"video": towers["video"].view(2, 2, 4, 12), "audio": towers["audio"]}
+        torch.testing.assert_close(ready({**batch, **made})["nll"], found, atol=1e-5, rtol=1e-5)
+    assert not any(p.requires_grad for p in own.model.encoders.parameters())
+    with pytest.raises(ModelError, match="cannot be loaded as BLIP-2"):
+        system(features="clips", visual=str(tmp_path / "nothing"), acoustic=hubert, **widths)
+
+
 @pytest.mark.sheet("only the listed modules have grads")
 def test_only_the_branches_learn_on_a_frozen_base() -> None:
     own = system(rank=0, learn_head=False).train()

@@ -175,6 +175,7 @@ class EMER(GenerativeSystem):
         raws = []
         for emotion in emotions:
             clip = talking_face(emotion, random, c.frames) | {"text": sentence(emotion, random)}
+            clip["frames"] = clip["faces"]
             if c.features == "tower":
                 clip["video features"] = random.standard_normal((c.frames, c.patches, c.seen))
                 clip["audio features"] = random.standard_normal((c.clips, c.heard))
