@@ -189,3 +189,30 @@ def test_times_seek_the_recording_beside_the_report(make: Callable[..., Timeline
         page.run("document.querySelectorAll('.turn [data-seek]')[3].click()")
         page.until("Math.abs(document.querySelector('audio').currentTime - 16) < 0.1")
         assert page.complaints == []
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (390, "light")])
+def test_a_conversation_answers_turn_by_turn(tmp_path: Path, width: int, theme: str) -> None:
+    rows: list[dict[str, Any]] = []
+    for number in range(12):
+        who, label = ("Anna", "Ben")[number % 2], ("neutral", "neutral", "anger")[number % 3]
+        base = {"file": "chat.csv", "speaker": who, "frame": number, "perspective": "expressed", "source": "fusion"}
+        rows.append(base | {"source": "words", "space": "transcript", "text": f"This is turn {number}."})
+        for name in ("neutral", "anger", "happiness"):
+            score = 0.8 if name == label else 0.1
+            rows.append(base | {"method": "context", "space": "ekman7", "label": name, "score": score,
+                                "low": score - 0.1, "high": score + 0.1})  # fmt: skip
+        rows.append(base | {"space": "decision", "label": label, "score": 0.8})
+        if label == "anger":
+            rows.append(base | {"space": "shift", "label": "neutral→anger", "score": 0.5, "text": f"{who}: to anger."})
+    info = {"kind": "table", "axis": "turns", "conversations": 1, "speakers": 2, "turns_of": {"Anna": 6, "Ben": 6}}
+    path = report.save(Timeline.from_rows(rows, {"files": {"chat.csv": info}}), tmp_path / "chat.html")
+    with opened(path, tmp_path / "profile", width, theme) as page:
+        page.until(f"{DRAWN} >= 1")
+        assert page.run(WIDE) <= 0, "the page scrolls sideways"
+        page.run("document.querySelectorAll('.plain [data-seek]')[1].click()")
+        inspected = page.run("document.querySelector('.inspector').innerText")
+        assert "no. 6" in inspected
+        assert "This is turn 5." in inspected
+        assert "shifts: → anger (0.50 bit)" in inspected
+        assert page.complaints == []

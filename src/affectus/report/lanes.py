@@ -21,20 +21,28 @@ LANES = 24
 _MARKS = {"clashes": "clash", "shifts": "clash shift", "hints": "doubt"}
 
 
+def most_seen(view: View, people: Sequence[Person]) -> list[Person]:
+    """Of the crowd of a conversation those with most turns, in the given order; of other files all."""
+    if not view.spoken or len(people) <= LANES:
+        return list(people)
+    ranked = sorted(range(len(people)), key=lambda i: -len(people[i].decisions))
+    return [people[i] for i in sorted(ranked[:LANES])]
+
+
 def lanes(view: View, limit: int) -> str:
     """All lanes of a file with their axis; `limit` bounds the pieces of a strip."""
-    people = [p for p in view.people if p.curves or p.decisions]
-    if not people:
+    everybody = [p for p in view.people if p.curves or p.decisions]
+    if not everybody:
         return ""
-    if rest := len(people) - LANES:
-        people = sorted(people, key=lambda p: -len(p.decisions))[:LANES] if rest > 0 else people
+    people = most_seen(view, everybody)
+    rest = len(everybody) - len(people)
     split = conflict_runs(view)
     body = "".join(_person(view, p, [r for who, r in split if who is p or who is None], limit) for p in people)
     return (
         f'<div class="lanes" data-duration="{view.duration:.3f}" data-timed="{int(view.timed)}">\n'
         f'{body}<div class="person axis" aria-hidden="true"><div class="who"></div><div class="rows"><div class="row">'
         f'<span class="src"></span><div class="strip"><div class="inner ticks">{_ticks(view)}</div></div></div></div>'
-        f"</div></div>\n" + (f'<p class="hint">{rest} more people are in the table.</p>' if rest > 0 else "")
+        f"</div></div>\n" + (f'<p class="hint">{rest} more people are in the table.</p>' if rest else "")
     )
 
 

@@ -25,7 +25,7 @@ from affectus.report.facts import (
     sources_of,
     warnings_of,
 )
-from affectus.report.lanes import TITLES, lanes, legend
+from affectus.report.lanes import TITLES, lanes, legend, most_seen
 from affectus.report.markup import Pool, esc, media_tag, percent, script_json, thumbnail
 from affectus.report.palette import family, ordered
 from affectus.report.runs import UNCERTAIN, Run, turn_runs
@@ -106,7 +106,7 @@ def _timeline(view: View, limit: int) -> str:
 
 def _curves(view: View, key: str, detail: float) -> str:
     """Tabs of people with their plots (drawn by the page script from the data beside them)."""
-    people = [p for p in view.people if p.curves or p.affect]
+    people = most_seen(view, [p for p in view.people if p.curves or p.affect])
     if not people:
         return ""
     pool, specs, tabs, panels = Pool(), [], [], []

@@ -49,6 +49,7 @@ def tiers_of(view: View) -> list[Tier]:
         texts = [(_ms(t.start), _ms(t.end), t.text) for t in turns]
         tiers += _apart(f"{speaker or 'Transcript'} · transcript" if speaker else "transcript", texts, speaker)
     tiers += _apart("conflict", [(_ms(c.start), _ms(c.end), f"{c.label} {c.score:.2f}") for c in view.conflicts])
+    tiers += _apart("shift", [(_ms(s.start), _ms(s.end), f"{s.speaker}: {s.label}") for s in view.shifts])
     tiers += _apart("explanation", [(_ms(e.start), _ms(e.end), e.text) for e in view.explanations])
     tiers += _apart("description", [(_ms(d.start), _ms(d.end), text) for d, text in _told(view)])
     return _unique([tier for tier in tiers if tier.intervals])
