@@ -128,8 +128,10 @@ class ReviewEngine:
         if reason := why_dropped(verdict.value, self.threshold):
             return record | {"outcome": "dropped by scorer", "reason": reason}
         record["openset"] = list(answer_words(description).words)
-        if self.labels_of is not None and (reason := _labels_missed(record["openset"], self.labels_of(clip))):
-            return record | {"outcome": "dropped by labels", "reason": reason}
+        if self.labels_of is not None:
+            record["labels"] = list(self.labels_of(clip))
+            if reason := _labels_missed(record["openset"], record["labels"]):
+                return record | {"outcome": "dropped by labels", "reason": reason}
         return record
 
     def _rule(self, clip: Clip, description: str) -> str:

@@ -163,31 +163,29 @@ class ConstrainedWriter:
         groups: Mapping[str, str] | None,
         deadline: float,
     ) -> list[str]:
-        """Labels the model prefers after some ids, in its order."""
-        import torch
+        from affectus.lm.selecting import choose
 
-        from affectus.lm.constrained import LabelProcessor, LabelTrie
-
-        trie = LabelTrie(self.tokenizer, labels, separator=separator, most=min(most, len(labels)), groups=groups)
-        prompt = torch.tensor([list(ids)], device=self.model.device)
-        longest = sorted((len(v) for v in (trie.further or trie.first).values()), reverse=True)[: trie.most]
         left = deadline - time.monotonic()
-        if left <= 0:
-            raise JudgeTimeout(self.name, f"no answer within {self.timeout:g} s")
-        out = self.model.generate(
-            prompt,
-            attention_mask=torch.ones_like(prompt),
-            max_new_tokens=sum(longest) + trie.most + 4,
-            do_sample=False,
-            max_time=left,
-            eos_token_id=list(trie.end),
-            pad_token_id=self.tokenizer.pad_token_id or trie.end[0],
-            logits_processor=[LabelProcessor(trie, prompt.shape[1])],
-        )
-        found = trie.decode(out[0, prompt.shape[1] :].tolist())
+        found = choose(self.model, self.tokenizer, ids, labels, separator, most, left, groups)
         if found is None:
             raise JudgeTimeout(self.name, f"no answer within {self.timeout:g} s")
         return found
+
+
+def open_clients(model: str, device: str = "auto", timeout: float = 60.0) -> tuple[Client, Client]:
+    """Two clients on one model: one that writes, one that scores. Names and errors as for `open_writer`; the packaged
+    model writes by selecting and scores on a fixed scale."""
+    if model.strip() in PACKAGED:
+        from affectus.lm.packaged import ASSET, load_packaged
+        from affectus.lm.selecting import ScoringClient, SelectingClient
+
+        _no_bars()
+        weights, tokenizer = load_packaged()
+        weights = weights.to(_device(device))
+        return SelectingClient(weights, tokenizer, ASSET, timeout), ScoringClient(weights, tokenizer, ASSET, timeout)
+    writer = open_writer(model, device, timeout)
+    assert isinstance(writer, FreeWriter)
+    return writer.client, writer.client
 
 
 def open_writer(model: str, device: str = "auto", timeout: float = 60.0) -> Writer:
@@ -202,6 +200,7 @@ def open_writer(model: str, device: str = "auto", timeout: float = 60.0) -> Writ
         address, _, name = wanted.partition("#")
         name = name or _served(address, timeout)
         return FreeWriter(EndpointClient(address, name, timeout=timeout, tries=2, max_tokens=TOKENS), name)
+    _no_bars()
     if wanted in PACKAGED:
         from affectus.lm.packaged import ASSET, load_packaged
 
@@ -238,6 +237,13 @@ def local_generate(model: Any, tokenizer: Any, name: str, timeout: float, tokens
         return str(tokenizer.decode(written, skip_special_tokens=True))
 
     return generate
+
+
+def _no_bars() -> None:
+    """Keep the bars that `transformers` draws while it loads weights off the terminal."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def _device(device: str) -> str:
