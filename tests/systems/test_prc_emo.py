@@ -21,7 +21,7 @@ from affectus.corpora.difficulty import corpus_difficulty, dialogue_difficulty
 from affectus.corpora.readers import meld
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import ConfigError, LabelError, MediaError, ModelError
-from affectus.evaluation.systems import record_run
+from affectus.evaluation.systems import record_run, score_rows
 from affectus.lm.constrained import score_answers
 from affectus.lm.demonstrations import Demonstration, DemonstrationStore, SentenceVectors
 from affectus.lm.dialogue_prompts import DialoguePrompt
@@ -374,7 +374,16 @@ accept_leaks: {text: drawn from few words, near text: drawn from few words, 'gro
     assert record["n"] == 5
     assert "trained on 4, chosen on none" in record["split"]
     assert record["headline"] == "weighted_f1"
+    assert record["selection"] == "last weights, nothing was chosen"
     assert {"majority", "linear"} <= set(record["baselines"])
+    own.config = replace(own.config, scoring="generate")
+    told = iter(["neutral", "no idea", "joy", "surprise", "it is fear"])
+    own.texts = lambda asked: [next(told) for _ in asked["input_ids"]]  # type: ignore[method-assign]
+    written = score_rows(own, corpora.load("meld", tmp_path / "meld").split("valid").take(range(5)),
+                         {"column": "label:meld7"})  # fmt: skip
+    assert written.parts["answers"] == {"n": 5, "unreadable": 1}
+    assert written.metrics["accuracy"].value in (0.0, 0.2, 0.4, 0.6, 0.8)
+    assert "nll" not in written.metrics
 
 
 def test_cues_of_the_words_model(monkeypatch: pytest.MonkeyPatch, fake_models: Path) -> None:

@@ -77,12 +77,25 @@ def record_run(recipe_path: Path, roots: Mapping[str, Path], folder: Path) -> di
         )
     record.split = f"test: {f'fold {fold}' if fold else test} (trained on {len(parts.learn)}, chosen on {parts.name})"
     record.selection = f"checkpoint by {system.select} on {parts.name} ({len(parts.validation)} items)"
+    if not len(parts.validation):
+        record.selection = "last weights, nothing was chosen"
     record.weights = {"model.safetensors": digest(folder / "model" / "model.safetensors")}
     training = json.loads((folder / "model" / "training.json").read_text(encoding="utf-8"))
     record.parts["training"] = {"seconds": round(training["seconds"], 1), "recipe": recipe.title}
     found = plain(record.as_dict())
     (folder / "record.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return found
+
+
+def _answered(truth: np.ndarray, answered: np.ndarray, groups: np.ndarray | None, record: Record) -> dict[str, Any]:
+    """Metrics of written answers as class numbers (n,), -1 for one that is no label: counted, and wrong."""
+    from affectus.metrics import accuracy, macro_f1, uar, weighted_f1
+
+    record.parts["answers"] = {"n": len(answered), "unreadable": int((answered < 0).sum())}
+    found = {
+        metric.__name__: measures.entry(metric, truth, answered, groups) for metric in (accuracy, uar, weighted_f1)
+    }
+    return found | {"macro_f1": measures.entry(macro_f1, truth, answered, groups, present_only=True)}
 
 
 def _writes(system: Any, column: str) -> bool:
@@ -118,6 +131,10 @@ def score_rows(system: Any, corpus: Corpus, options: Mapping[str, Any]) -> Recor
     if grouped and (kept := getattr(items, "kept", None)) is not None:
         groups = np.asarray(corpus.column(grouped), str)[kept]
         record.interval = {"level": measures.LEVEL, "draws": measures.DRAWS, "over": grouped}
+    if "answered" in outputs and "label" in targets:
+        record.metrics |= _answered(targets["label"], outputs["answered"], groups, record)
+        record.baselines |= measures.class_baselines(targets["label"], len(record.labels))
+        record.headline = system.select
     if "logits" in outputs and "label" in targets:
         truth, logits = targets["label"], outputs["logits"].astype(np.float64)
         scores = np.exp(logits - logits.max(1, keepdims=True))
