@@ -76,3 +76,48 @@ def test_rows_without_a_word_are_no_score(comments: Any) -> None:
     neutral = comments.filter([words == ["neutral"] for words in comments.column("labels:goemotions28")])
     with pytest.raises(CorpusError, match="no row whose labels:goemotions28"):
         word_record(Writer({}), neutral, "labels:goemotions28")  # type: ignore[arg-type]
+
+
+RECIPE = """
+model: affectgpt_r1
+title: toy comments
+corpora: {{goemotions: comments}}
+options:
+  stage: {stage}
+  config: {{preset: tiny, mode: text}}
+  column: 'labels:goemotions28'
+  train: valid
+  validation: 0.2
+  test: 0.3
+{start}
+phases:
+  - {{name: {stage}, epochs: 1, lr: 0.003, batch_size: 4, train: ['.*\\.lora_', '.*\\.modules_to_save\\.'],
+     options: {{mix: {{ovlabel: 1.0}}{options}}}}}
+accept_leaks:
+  text: the comments of this test repeat
+  near text: the comments of this test repeat
+"""
+
+
+@pytest.mark.slow
+def test_a_rewarded_run_is_recorded_against_its_start(comments: Any, tmp_path: Path) -> None:
+    from affectus.evaluation.systems import evaluate_system, record_run
+    from affectus.training.run import train
+
+    roots = {"goemotions": tmp_path}
+    start, rl = tmp_path / "start.yaml", tmp_path / "rl.yaml"
+    start.write_text(RECIPE.format(stage="cold_start", start="", options=""), encoding="utf-8")
+    train(start, roots, tmp_path / "first")
+    given = f"  start: {tmp_path / 'first' / 'model'}"
+    options = ", group: 4, beta: 0.0, longest: 12, rewards: {ew: 1.0, format: 0.1}"
+    rl.write_text(RECIPE.format(stage="rl", start=given, options=options), encoding="utf-8")
+    train(rl, roots, tmp_path / "second")
+    record = record_run(rl, roots, tmp_path / "second")
+    assert set(record["metrics"]) == {"f1", "precision", "recall", "f1_gain"}
+    gain = record["metrics"]["f1"]["value"] - record["parts"]["start"]["metrics"]["f1"]["value"]
+    assert record["metrics"]["f1_gain"]["value"] == pytest.approx(gain)
+    assert record["split"].startswith("test: 0.3")
+    again = evaluate_system("affectgpt_r1", tmp_path / "second" / "model", "goemotions", tmp_path, "valid")
+    assert again["target"] == "labels:goemotions28"
+    assert again["n"] == 30
+    assert len(comments) == 40
