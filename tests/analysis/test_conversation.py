@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -299,3 +300,30 @@ def test_another_language_is_said_and_less_sure(tmp_path: Path) -> None:
     assert "Eve" not in warning
     best = {r["speaker"]: r["score"] for r in timeline.filter(space="decision").to_rows()}
     assert best["Ida"] < best["Eve"]
+
+
+@pytest.mark.corpus
+def test_real_dialogues_are_read_better_in_context(tmp_path: Path, shared_data: Path, shipped_models: Path) -> None:
+    from affectus import corpora
+    from affectus.labels import map_between
+
+    corpus = corpora.load("meld", shared_data / "meld").split("valid")
+    rows = np.concatenate(list(corpus.dialogues().values())[:15])
+    columns = {name: corpus.column(name) for name in ("group:dialogue", "speaker", "text", "label:meld7")}
+    path = tmp_path / "talks.jsonl"
+    keys = ("dialogue", "speaker", "text")
+    lines = [dict(zip(keys, (columns[c][i] for c in columns), strict=False)) for i in rows]
+    path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    to_ekman = map_between("meld7", "ekman7").matrix.argmax(1)
+    order = corpus.labels("label:meld7")
+    truth = [LABELS[to_ekman[order.index(columns["label:meld7"][i])]] for i in rows]
+    right = {}
+    for context in (True, False):
+        timeline = analyze(path, context=context)
+        scores = timeline.filter(source="fusion", space="ekman7").to_rows()
+        best: dict[int, tuple[float, str]] = {}
+        for row in scores:
+            best[row["frame"]] = max(best.get(row["frame"], (0.0, "")), (row["score"], row["label"]))
+        right[context] = np.mean([truth[frame] == label for frame, (_, label) in best.items()])
+        assert len(best) >= len(rows) - 2
+    assert right[True] > right[False] + 0.05
