@@ -69,6 +69,8 @@ def test_a_table_of_texts_stays_one(tmp_path: Path) -> None:
     timeline = analyze(written(tmp_path / "posts.csv", "id,text\n1,I am so glad\n2,He was furious\n"))
     assert "conversations" not in facts(timeline)
     assert not {"state", "shift", "influence"} & set(timeline.table["space"].to_pylist())
+    threads = analyze(written(tmp_path / "threads.csv", "thread,text\na,glad\nb,sad\na,wow\n"))
+    assert [r["text"] for r in threads.filter(space="transcript").to_rows()] == ["glad", "sad", "wow"]
 
 
 # --- context ----------------------------------------------------------------------------------------------------------

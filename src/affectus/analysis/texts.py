@@ -36,6 +36,8 @@ def analyze_text(
         conversation.analyze_talks(talks, settings, engines, found, sink, tell)
         return
     turns = [turn for talk in talks for turn in talk.turns]
+    if len(talks) > 1:
+        turns.sort(key=lambda turn: turn.row)  # texts stay in the order of their file
     timed = all(np.isfinite(t.start) and np.isfinite(t.end) for t in turns)
     found.words = [WordsTurn(turn, i) for i, turn in enumerate(turns)]
     score_words(found, engines, sink, settings, timed)
