@@ -329,3 +329,25 @@ def test_real_dialogues_are_read_better_in_context(tmp_path: Path, shared_data: 
         right[context] = np.mean([truth[frame] == label for frame, (_, label) in best.items()])
         assert len(best) >= len(rows) - 2
     assert right[True] > right[False] + 0.05
+
+
+def test_a_scene_from_the_middle_of_an_episode_goes_by_turns(tmp_path: Path) -> None:
+    rows = 'A,"I am so glad","00:16:16,059","00:16:18,000"\nB,furious me,"00:16:18,500","00:16:20,000"\n'
+    timeline = analyze(written(tmp_path / "a.csv", f"Speaker,Utterance,StartTime,EndTime\n{rows}"))
+    assert facts(timeline)["axis"] == "turns"
+    decided = timeline.filter(space="decision").to_rows()
+    assert [(r["frame"], r["start"]) for r in decided] == [(0, 976.059), (1, 978.5)]
+    told = timeline.filter(space="explanation").to_rows()
+    assert {(r["speaker"], r["frame"]) for r in told} == {("A", 0), ("B", 1)}
+    assert "“glad”" in next(r["text"] for r in told if r["speaker"] == "A")
+    assert "“glad”" not in next(r["text"] for r in told if r["speaker"] == "B")
+
+
+def test_two_encodings_in_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rows = "speaker,text\n" + "Zoë,I am glad about the café\n" * 20
+    path.write_bytes(rows.encode() + "José,so sad\n".encode("cp1252"))
+    timeline = analyze(path)
+    assert timeline.filter(space="transcript").to_rows()[0]["speaker"] == "Zoë"
+    assert len(timeline.filter(space="decision")) == 21
+    assert any("not valid UTF-8" in w for w in facts(timeline)["warnings"])
