@@ -1,4 +1,5 @@
-"""Emotion words of free English text by rules, so that scoring never needs a language model.
+"""Emotion words of free English text by rules, so that scoring never needs a language model. Chinese text is read by
+rules of its own (`extraction_zh`), with English words as result.
 
 Words are those of the emotion wheel tables (any form of them) and "neutral". Negation takes a word back: "not angry but
 sad" gives sad, with angry listed under `negated`; nothing is inferred from a negated word. Words that name an emotion
@@ -15,13 +16,14 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal
 
 from affectus.labels import wheels
 from affectus.labels.wheels import WheelTables
+from affectus.lm.extraction_zh import find, is_chinese
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 _CLAUSE_END = re.compile(r"[.!?;:\n]")
@@ -123,6 +125,8 @@ def extract_words(text: str, tables: WheelTables | None = None) -> Words:
     """Emotion words of one free text; see the module text. An empty text gives no words and source `none`."""
     if not isinstance(text, str) or not text.strip():
         return Words((), source="none")
+    if is_chinese(text):
+        return _chinese(text)
     own = tables or wheels.load()
     low = text.lower().replace("’", "'")
     words = _WORD.findall(low)
@@ -150,6 +154,18 @@ def extract_words(text: str, tables: WheelTables | None = None) -> Words:
     return Words(tuple(kept.values()), tuple(w for k, w in taken_back.items() if k not in kept))
 
 
+def _chinese(text: str) -> Words:
+    """Words of a Chinese text in English; of a list also the entries that are in no table, as they stand."""
+    body = (_answer_blocks(text) or {text}).pop()
+    found = find(body)
+    kept = tuple(dict.fromkeys(item.word for item in found if not item.negated))
+    back = tuple(dict.fromkeys(item.word for item in found if item.negated and item.word not in kept))
+    entries = parse_list(body.strip("。"))
+    listed = len(entries) > 1 and all(len(entry) <= 6 for entry in entries)
+    unknown = tuple(entry for entry in entries if not find(entry)) if listed else ()
+    return Words(kept, back, unknown, "list" if listed else "text")
+
+
 def extract_many(texts: Iterable[str], tables: WheelTables | None = None) -> list[list[str]]:
     """Emotion words of many answers, as lists for `metrics.wheel_f1` and its like; tags and lists are read as such."""
     own = tables or wheels.load()
@@ -168,6 +184,8 @@ def answer_words(text: str, tables: WheelTables | None = None, strict_commas: bo
     blocks = _answer_blocks(text)
     if len(blocks) > 1:
         return Words((), source="none")
+    if not strict_commas and is_chinese(next(iter(blocks), text)):
+        return replace(_chinese(text), source="answer") if blocks else _chinese(text)
     answer = blocks.pop() if blocks else None
     body = text if answer is None else answer
     entries = parse_list(body, strict_commas)
