@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from affectus.errors import MediaError
+from affectus.media.chat_log import chat_turns
 from affectus.media.encodings import decode_text
 from affectus.media.files import read_head
 from affectus.media.probe import probe
@@ -20,9 +21,9 @@ MAX_BYTES = 1 << 28
 def read_turns(path: str | Path, warnings: list[str] | None = None) -> list[Turn]:
     """Turns of a text (txt, md), subtitle (srt, vtt) or table (csv, tsv, jsonl, json) file, by content.
 
-    Texts give one turn per sentence without times, subtitles one per cue and speaker, tables one per row; see
-    `plain_turns`, `parse_subtitles` and `parse_table` for `Turn.row`. The encoding is found out (see `encodings`). What
-    was guessed or left out is appended to `warnings`. Raises `MediaError`.
+    Texts give one turn per sentence without times, chats exported as text one per message, subtitles one per cue and
+    speaker, tables one per row; see `plain_turns`, `chat_turns`, `parse_subtitles` and `parse_table` for `Turn.row`.
+    The encoding is found out (see `encodings`). What was guessed or left out is appended to `warnings`. Raises `MediaError`.
     """
     return [turn for _, turn in _numbered(Path(path), warnings)]
 
@@ -53,7 +54,8 @@ def _numbered(path: Path, warnings: list[str] | None) -> list[tuple[str, Turn]]:
     elif kind == "table":
         return parse_table(text, path, warnings)
     else:
-        turns = markdown_turns(text) if path.suffix.lower() in (".md", ".markdown") else plain_turns(text)
+        plain = markdown_turns if path.suffix.lower() in (".md", ".markdown") else plain_turns
+        turns = chat_turns(text) or plain(text)
     if not turns:
         raise MediaError(path, "holds no text, only white space", "check the file")
     return [("", turn) for turn in turns]
