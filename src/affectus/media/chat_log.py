@@ -72,4 +72,5 @@ def _seconds(match: re.Match[str], order: str) -> float:
     if match["half"]:
         clock[0] = clock[0] % 12 + (12 if match["half"] in "pP" else 0)
     year = numbers["y"] + (2000 if numbers["y"] < 100 else 0)
-    return datetime(year, numbers["m"], numbers["d"], *clock, tzinfo=UTC).timestamp()
+    hour, minute, second = (*clock, 0)[:3]
+    return datetime(year, numbers["m"], numbers["d"], hour, minute, second, tzinfo=UTC).timestamp()

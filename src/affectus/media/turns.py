@@ -23,7 +23,8 @@ def read_turns(path: str | Path, warnings: list[str] | None = None) -> list[Turn
 
     Texts give one turn per sentence without times, chats exported as text one per message, subtitles one per cue and
     speaker, tables one per row; see `plain_turns`, `chat_turns`, `parse_subtitles` and `parse_table` for `Turn.row`.
-    The encoding is found out (see `encodings`). What was guessed or left out is appended to `warnings`. Raises `MediaError`.
+    The encoding is found out (see `encodings`). What was guessed or left out is appended to `warnings`. Raises
+    `MediaError`.
     """
     return [turn for _, turn in _numbered(Path(path), warnings)]
 
