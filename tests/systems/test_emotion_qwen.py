@@ -155,7 +155,7 @@ class _TwoDomains:
     "forgets A (< 70 %) while the hybrid with frozen general expert keeps A (> 90 %)"
 )
 @pytest.mark.sheet("Gate test: mean g1 on domain B minus mean g1 on domain A > .5 after training")
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_compressor_keeps_the_general_task(seed: int) -> None:
     single = _TwoDomains(seed)
     single.compressor.force = (1.0, 0.0)
@@ -172,11 +172,11 @@ def test_compressor_keeps_the_general_task(seed: int) -> None:
     hybrid.compressor.force = (0.0, 1.0)
     hybrid.learn(("emotion",), (1,))
     hybrid.compressor.force = None
-    hybrid.learn(("gate",), (0, 1), 180)
+    for _ in range(4):
+        hybrid.learn(("gate",), (0, 1))
     assert min(hybrid.accuracy(0), hybrid.accuracy(1)) >= 0.95
-    hybrid.learn(
-        ("emotion",), (1,)
-    )  # the published fine-tuning: emotion material alone, general expert and gate frozen
+    # As in the published fine-tuning: emotion material alone, general expert and gate frozen.
+    hybrid.learn(("emotion",), (1,))
     assert hybrid.accuracy(0) > 0.9
     shares = []
     for domain in (0, 1):

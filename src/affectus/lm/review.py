@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from affectus.errors import ConfigError, ModelError
-from affectus.lm.extraction import answer_words
+from affectus.lm.extraction import extract_words
 from affectus.lm.judge import Client, Judge
 from affectus.lm.prompts import Prompt, load_prompt
 from affectus.lm.tags import Parsed, parse_json
@@ -127,7 +127,7 @@ class ReviewEngine:
             return record | {"outcome": "dropped by scorer", "reason": f"unreadable score: {verdict.error}"}
         if reason := why_dropped(verdict.value, self.threshold):
             return record | {"outcome": "dropped by scorer", "reason": reason}
-        record["openset"] = list(answer_words(description).words)
+        record["openset"] = list(extract_words(description).words)
         if self.labels_of is not None:
             record["labels"] = list(self.labels_of(clip))
             if reason := _labels_missed(record["openset"], record["labels"]):
@@ -142,10 +142,15 @@ class ReviewEngine:
 
 
 def _labels_missed(words: Sequence[str], labels: Sequence[str]) -> str:
-    rates = [wheel_hit_rate([label], [list(words)]) for label in labels]
-    scored = [rate for rate in rates if not np.isnan(rate)]
-    hits = sum(rate > 0 for rate in scored)
-    return f"words hit {hits} of {len(scored)} labels ({', '.join(labels)})" if 2 * hits < len(scored) else ""
+    """Why words do not fit labels; a label that no wheel holds, such as neutral, says nothing."""
+    hits = scored = 0
+    for label in labels:
+        try:
+            hits += wheel_hit_rate([label], [list(words)]) > 0
+        except ValueError:
+            continue
+        scored += 1
+    return f"words hit {hits} of {scored} labels ({', '.join(labels)})" if 2 * hits < scored else ""
 
 
 def read_audit(path: str | Path, mend: bool = False) -> list[dict[str, Any]]:
@@ -210,4 +215,9 @@ def reviewed(path: str | Path) -> list[dict[str, Any]]:
 
 
 def _record(name: str, description: str, reviewer: str) -> dict[str, Any]:
-    return {"name": name, "reason": description, "openset": list(answer_words(description).words), "reviewer": reviewer}
+    return {
+        "name": name,
+        "reason": description,
+        "openset": list(extract_words(description).words),
+        "reviewer": reviewer,
+    }
