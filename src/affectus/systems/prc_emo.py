@@ -145,8 +145,12 @@ class Config(LanguageBase):
     @classmethod
     def iemocap(cls) -> Config:
         """As published for IEMOCAP."""
-        space = labels.space("iemocap6")
-        return cls(base="Qwen/Qwen2.5-7B-Instruct", labels=space.labels, space="iemocap6")
+        return cls(base="Qwen/Qwen2.5-7B-Instruct", labels=labels.space("iemocap6").labels, space="iemocap6")
+
+    @classmethod
+    def published(cls) -> Config:
+        """With the ways of the public code: loss on prompts too, written answers compared letter by letter."""
+        return cls(loss_on="all", scoring="generate", matching="exact")
 
     @classmethod
     def packaged(cls) -> Config:
@@ -318,11 +322,7 @@ class PrcEmo(GenerativeSystem):
                    for i in range(1, n + 1)]  # fmt: skip
         return [*growing, Phase("all", epochs=2, **rest)]
 
-    # Corpora
-
-    def targets(self, corpus: Corpus, column: str) -> dict[str, np.ndarray]:
-        """`label`, as every classifier."""
-        return System.targets(self, corpus, column)
+    targets = System.targets  # class numbers, as every classifier
 
     def prepare(self, corpus: Corpus, column: str) -> None:
         """The rows to learn from become the store, unless the configuration names one."""
@@ -364,9 +364,8 @@ class PrcEmo(GenerativeSystem):
     def example(self, count: int, seed: int = 0) -> Batch:
         """Utterances of drawn conversations with a demonstration of the same emotion."""
         random, names = np.random.default_rng(seed), self.labels()
-        order = [names[i % len(names)] for i in range(len(EMOTIONS))]
-        if self.config.space == "meld7":
-            order = [labels.lookup("meld7", emotion) for emotion in EMOTIONS]
+        known = labels.space(self.space())
+        order = [known.lookup(e) if e in known else names[i % len(names)] for i, e in enumerate(EMOTIONS)]
         records, wanted, hard = [], [], []
         for i in range(count):
             talk, emotions = conversation(f"talk{i}", random, 4)
