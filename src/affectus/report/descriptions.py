@@ -252,6 +252,7 @@ def wheel_svg(name: str, uses: Sequence[WordUse]) -> str:
             labels += _labels(own, middle, ring)
         x, y = _at(middle, RINGS[3] + (13 if abs(math.sin(math.radians(middle))) < 0.1 else 5))
         side = "" if abs(x) < 1 else " right" if x > 0 else " left"
+        y -= 24 if abs(y) < 1 else 0
         labels.append(f'<text class="rim{side}" x="{x:.1f}" y="{y + 4:.1f}">{esc(sector)}</text>')
     neutral = next((use for use in uses if use.word == "neutral"), None)
     dot = ' class="e-neutral on" style="fill-opacity:.6"' if neutral else ""
@@ -273,7 +274,7 @@ def _labels(uses: Sequence[WordUse], middle: float, ring: int) -> list[str]:
         shown[-1] += f" +{len(uses) - room}"
     x, y = _at(middle, (RINGS[ring] + RINGS[ring + 1]) / 2)
     # Left and right the rings lie side by side: labels of neighbours are set at different heights.
-    aside = (6.0, -18.0, 8.0)[ring] if abs(math.sin(math.radians(middle))) > 0.9 else 0.0
+    aside = (15.0, -15.0, 11.0)[ring] if abs(math.sin(math.radians(middle))) > 0.9 else 0.0
     first = y + 4 + aside - 6.5 * (len(shown) - 1)
     return [f'<text x="{x:.1f}" y="{first + 13 * i:.1f}">{esc(text)}</text>' for i, text in enumerate(shown)]
 
