@@ -23,6 +23,7 @@ import torch
 import yaml
 
 from affectus import corpora
+from affectus.corpora.leaks import plain_text
 from affectus.evaluation.record import environment
 from affectus.lm.demonstrations import DemonstrationStore, SentenceVectors, demonstrations_of
 from affectus.metrics import accuracy, interval, paired_interval, weighted_f1
@@ -93,9 +94,12 @@ def stored(parts: Split, column: str, folder: Path) -> Path:
     return folder
 
 
-def trivial(recipe: Recipe, parts: Split, store: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Truth, and guesses without a language model: the most frequent class, the vote of the demonstrations (the
-    nearest one in a tie), and a logistic regression on the sentence vectors of the same training utterances."""
+def trivial(recipe: Recipe, parts: Split, store: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Truth, whether the words of an utterance stand in no demonstration, and guesses without a language model.
+
+    These are the most frequent class, the vote of the demonstrations (the nearest one in a tie), and a logistic
+    regression on the sentence vectors of the same training utterances.
+    """
     from sklearn.linear_model import LogisticRegression
 
     settings = {"preset": "tiny", "encoder": "minilm-l6", "demonstrations": 3, "store": str(store)}
@@ -106,11 +110,15 @@ def trivial(recipe: Recipe, parts: Split, store: Path) -> tuple[np.ndarray, dict
     votes = [Counter(shown[1] for shown in items[i]["dialogue"]["demonstrations"]) for i in range(len(items))]
     linear = LogisticRegression(max_iter=500, class_weight="balanced")
     linear.fit(learn.vectors[learn.kept], learn.targets["label"][learn.kept])
-    return truth, {
+    known = {plain_text(one.text) for one in system.store.demonstrations}  # type: ignore[union-attr]
+    said = [items[i]["dialogue"] for i in range(len(items))]
+    fresh = np.array([plain_text(one["turns"][one["target"]][1]) not in known for one in said])
+    guesses = {
         "majority": np.full(len(truth), np.bincount(truth).argmax()),
         "vote of the demonstrations": np.array([names.index(max(v, key=lambda x, v=v: v[x])) for v in votes]),
         "linear on sentence vectors": linear.predict(items.vectors[items.kept]),
     }
+    return truth, fresh, guesses
 
 
 def entry(truth: np.ndarray, guess: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
@@ -131,7 +139,7 @@ def main() -> None:
     recipe = read_recipe(RECIPE)
     parts = split_corpus(corpora.load("meld", args.meld, strict=False), recipe.options, recipe.seed)
     store = stored(parts, recipe.options["column"], args.out / "store")
-    truth, others = trivial(recipe, parts, store)
+    truth, fresh, others = trivial(recipe, parts, store)
     full = read_recipe(recipe_of("full", args.out / "full", store))
     base = scored(build_system(full), parts, full.options, args.out / "untrained")
     groups, pool = base["groups"], parts.pool or parts.learn
@@ -147,6 +155,7 @@ def main() -> None:
         "phases": [{"name": p.name, "epochs": p.epochs, "lr": p.lr, "options": p.options} for p in recipe.phases],
         "baselines": {name: entry(truth, guess, groups) for name, guess in others.items()},
         "arms": {"untrained": entry(truth, base["logits"].argmax(1), groups)},
+        "new_words": {"n": int(fresh.sum()), "note": "weighted F1 on utterances whose words no demonstration has"},
         "difference": {},
         "training": {},
         "environment": environment(),
@@ -159,6 +168,8 @@ def main() -> None:
         guesses[arm] = found["logits"].argmax(1)
         record["arms"][arm] = entry(truth, guesses[arm], groups)
         record["training"][arm] = told
+        new = interval(weighted_f1, truth[fresh], guesses[arm][fresh], groups[fresh])
+        record["new_words"][arm] = new._asdict()
         if arm != "full":
             difference = paired_interval(weighted_f1, truth, guesses["full"], guesses[arm], groups)
             record["difference"][f"full - {arm}"] = difference._asdict()
