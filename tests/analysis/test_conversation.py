@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -351,3 +352,19 @@ def test_two_encodings_in_one_file(tmp_path: Path) -> None:
     assert timeline.filter(space="transcript").to_rows()[0]["speaker"] == "Zoë"
     assert len(timeline.filter(space="decision")) == 21
     assert any("not valid UTF-8" in w for w in facts(timeline)["warnings"])
+
+
+def test_another_reading_is_another_run(tmp_path: Path, fake_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from affectus.analysis import Settings, analyze_each
+
+    path = chat(tmp_path / "chat.csv")
+    for expected in (False, True):
+        (outcome,) = analyze_each(path, Settings(), tmp_path / "out", ("parquet",))
+        assert outcome.resumed is expected
+    other = tmp_path / "models"
+    shutil.copytree(fake_models, other)
+    card = other / "context/card.json"
+    card.write_text(card.read_text().replace('"shift": 0.25', '"shift": 0.9'))
+    monkeypatch.setenv("AFFECTUS_MODELS", str(other))
+    (outcome,) = analyze_each(path, Settings(), tmp_path / "out", ("parquet",))
+    assert not outcome.resumed

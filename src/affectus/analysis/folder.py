@@ -28,6 +28,7 @@ from affectus.errors import AffectusError, ConfigError
 from affectus.features.store import media_id
 from affectus.media import transcription
 from affectus.media.files import read_head
+from affectus.models import dialogue
 from affectus.types import Timeline
 
 log = logging.getLogger("affectus.analysis")
@@ -269,9 +270,10 @@ def _marker(folder: Path) -> dict[str, Any] | None:
 def _model_ids(settings: Settings) -> dict[str, str]:
     """Hash of the card of each chosen model, which holds the hashes of its files; "" for a missing one."""
     found = {}
-    for name in settings.modalities:
+    for name in (*settings.modalities, *(dialogue.NAMES if "words" in settings.modalities else ())):
         try:
-            found[name] = media_id(models.model_folder(name) / "card.json")
+            reading = name in dialogue.NAMES
+            found[name] = media_id(dialogue.card_path(name) if reading else models.model_folder(name) / "card.json")
         except AffectusError:
             found[name] = ""
     return found

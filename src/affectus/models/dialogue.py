@@ -22,19 +22,25 @@ NAMES = ("context", "gap")
 PARTS = ("turn", "own before", "before")
 
 
-def dialogue_card(name: str, folder: str | Path | None = None) -> Card:
-    """Card of a reading: from `folder`, else from AFFECTUS_MODELS where it holds one, else the packaged one."""
+def card_path(name: str, folder: str | Path | None = None) -> Path:
+    """Where the card of a reading lies: in `folder`, else in AFFECTUS_MODELS where that holds one, else packaged."""
     if name not in NAMES:
         raise ModelError(name, "is no reading of conversations", f"choose one of {', '.join(NAMES)}")
     packaged = Path(__file__).parent / "weights" / name
     chosen = Path(os.environ.get("AFFECTUS_MODELS") or packaged.parent) / name
-    path = Path(folder) if folder else chosen if (chosen / "card.json").is_file() else packaged
-    if not (path / "card.json").is_file():
-        raise ModelError(path / "card.json", "is missing", "reinstall affectus, or make it with the recipe in recipes/")
+    path = (Path(folder) if folder else chosen if (chosen / "card.json").is_file() else packaged) / "card.json"
+    if not path.is_file():
+        raise ModelError(path, "is missing", "reinstall affectus, or make it with the recipe in recipes/")
+    return path
+
+
+def dialogue_card(name: str, folder: str | Path | None = None) -> Card:
+    """Card of a reading; see `card_path`."""
+    path = card_path(name, folder)
     try:
-        return Card.read(path / "card.json")
+        return Card.read(path)
     except (ValueError, TypeError) as error:
-        raise ModelError(path / "card.json", f"is no model card: {error}", "reinstall affectus") from error
+        raise ModelError(path, f"is no model card: {error}", "reinstall affectus") from error
 
 
 def log_odds(outputs: np.ndarray) -> np.ndarray:
