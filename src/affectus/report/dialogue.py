@@ -114,5 +114,6 @@ def dialogue_facts(view: View) -> list[str]:
     sure = [m for m in view.influences if m.low > 0]
     facts += [mark.text for mark in sorted(sure, key=lambda m: -m.score)[:2]]
     if view.gaps:
-        facts.append(f"{len(view.gaps)} turns carry a weak hint that writer and reader may see them differently.")
+        turns = "One turn carries" if len(view.gaps) == 1 else f"{len(view.gaps)} turns carry"
+        facts.append(f"{turns} a weak hint that writer and reader may see it differently.")
     return facts
