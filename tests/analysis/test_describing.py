@@ -270,6 +270,13 @@ def test_an_unusable_answer_gives_way_to_the_template_by_name(talk: Timeline, an
     assert counts["states"] == {state: 2}
 
 
+def test_words_of_the_template_keep_its_name(talk: Timeline) -> None:
+    described = describe(talk, Scripted(ok("terrified", "The face is happy."), ok("terrified", "The face is sad.")))
+    new = described.to_rows()[len(talk) :]
+    methods = {row["space"]: row["method"] for row in new}
+    assert methods == {"generation": "scripted", "open_words": "template", "description": "scripted"}
+
+
 def test_nothing_known_is_nothing_told() -> None:
     empty = Timeline.from_rows([], {"files": {}})
     assert len(describe(empty)) == 0

@@ -9,11 +9,11 @@ import pytest
 
 from affectus.errors import ModelError
 from affectus.lm.constrained import LabelTrie
-from affectus.lm.judge import JudgeTimeout
+from affectus.lm.judge import JudgeTimeout, LocalClient
 from affectus.lm.prompts import load_prompt
 from affectus.lm.review import AGREEMENT, MERGE, read_agreement
 from affectus.lm.selecting import ScoringClient, SelectingClient
-from affectus.lm.verbaliser import ConstrainedWriter, Request, local_generate, read_generation
+from affectus.lm.verbaliser import ConstrainedWriter, FreeWriter, Request, local_generate, read_generation
 
 FACE, VOICE = "The face shows joy (80%).", "The voice sounds closest to happy (60%)."
 
@@ -78,3 +78,21 @@ def test_a_score_is_always_readable(small: Any, tokenizer: Any) -> None:
     reply = ScoringClient(small, tokenizer, "toy").reply(messages)
     assert json.loads(reply)["score"] in range(11)
     assert read_agreement(reply).ok
+
+
+class Broken:
+    """A model that fails as one does whose context is too short."""
+
+    device = "cpu"
+
+    def generate(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("index out of range in self\nmore")
+
+
+def test_a_model_that_fails_is_a_state(tokenizer: Any) -> None:
+    request = Request("Anna", "", ((FACE,),), ("joy",))
+    found = ConstrainedWriter(Broken(), tokenizer, "toy").write(request)
+    assert (found.state, found.text) == ("failed", "")
+    assert "gave no answer: index out of range in self" in found.error
+    client = LocalClient("toy", local_generate(Broken(), tokenizer, "toy", 9.0))
+    assert FreeWriter(client, "toy").write(request).state == "failed"

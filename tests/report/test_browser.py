@@ -216,3 +216,30 @@ def test_a_conversation_answers_turn_by_turn(tmp_path: Path, width: int, theme: 
         assert "This is turn 5." in inspected
         assert "shifts: → anger (0.50 bit)" in inspected
         assert page.complaints == []
+
+
+OVERLAPS = """[...document.querySelectorAll('.wheel')].flatMap(wheel => {
+  const boxes = [...wheel.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]);
+  const frame = wheel.getBoundingClientRect();
+  const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top + 2 || b.bottom <= a.top + 2;
+  const out = boxes.filter(([, b]) => b.left < frame.left - 1 || b.right > frame.right + 1).map(([t]) => t);
+  const pairs = boxes.flatMap(([t, a], i) => boxes.slice(i + 1).filter(([, b]) => !apart(a, b)).map(([u]) => [t, u]));
+  return [...out, ...pairs.map(pair => pair.join(' over '))];
+})"""
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (390, "light")])
+def test_wheels_of_open_words_can_be_read(conversation: Timeline, tmp_path: Path, width: int, theme: str) -> None:
+    from affectus.analysis.describing import describe
+
+    path = report.save(describe(conversation), tmp_path / "talk.html")
+    with opened(path, tmp_path / "profile", width, theme) as page:
+        assert page.run("document.querySelectorAll('.wheel').length") == 2
+        assert page.run("document.querySelectorAll('.wheel .on').length") >= 6
+        assert page.run(OVERLAPS) == []
+        assert page.run(WIDE) <= 0, "the page scrolls sideways"
+        when = page.run("(b => (b.click(), b.innerText))(document.querySelectorAll('.told [data-seek]')[3])")
+        assert page.run("document.querySelector('.inspector').innerText").startswith(when)
+        page.run("document.querySelector('.told .refs a').click()")
+        assert page.run("document.querySelector('tr:target').innerText").strip()
+        assert page.complaints == []

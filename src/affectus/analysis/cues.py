@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from affectus.analysis import face_cues
+from affectus.analysis.facts import listed
 from affectus.analysis.fusion import LABELS, Opinion
 from affectus.analysis.perceive_faces import FaceEvidence, Peak
 from affectus.analysis.perceive_scene import KeyFrame
@@ -59,7 +60,7 @@ def face_clause(
             text = f"{cue.name} ({cue.unit})"
             rows.append(sink.add(method="blendshapes", label=cue.name, score=cue.strength, text=text, **shared))
         if visible:
-            parts.append(_listed([f"{c.name} ({c.unit})" for c in visible]))
+            parts.append(listed([f"{c.name} ({c.unit})" for c in visible]))
     if peak.crop is not None and model is not None:
         region, drop = max(face_cues.drops(model, peak.crop, peak.label).items(), key=lambda item: item[1])
         if drop >= DROP_FROM:
@@ -89,7 +90,7 @@ def words_clause(opinion: Opinion, words: Sequence[WordsTurn]) -> Clause:
             continue
         scores = np.where(np.asarray(item.prediction.labels) == "neutral", -1.0, item.prediction.scores)
         best = int(np.argmax(scores))
-        quoted = _listed([f"“{word}”" for word, _, _ in item.telling])
+        quoted = listed([f"“{word}”" for word, _, _ in item.telling])
         parts.append(f"{item.prediction.labels[best]} ({item.prediction.scores[best]:.0%}) through {quoted}")
         rows += [row for _, _, row in item.telling]
     if parts:
@@ -144,7 +145,7 @@ def scenes(key_frames: Sequence[KeyFrame], sink: RowSink) -> None:
         [ranked[-1]] if len(ranked) == 1 or ranked[-1].valence - ranked[0].valence < 0.1 else [ranked[-1], ranked[0]]
     )
     for frame in chosen[:MOST_SCENES]:
-        because = f", with {_listed(list(frame.cues))}" if frame.cues else ""
+        because = f", with {listed(list(frame.cues))}" if frame.cues else ""
         affect = f"valence {frame.valence:+.2f} and arousal {frame.arousal:+.2f}"
         text = f"The picture would evoke {affect} in a viewer{because}."
         sink.add(
@@ -167,8 +168,3 @@ def usual_blendshapes(evidence: FaceEvidence, track: int) -> np.ndarray | None:
         if who == track and entry.peak and entry.peak.blendshapes is not None
     ]
     return np.median(np.stack(rows), axis=0) if len(rows) >= 5 else None
-
-
-def _listed(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -114,44 +114,49 @@ def _described(account: Account, writer: Writer | None, tally: Tally) -> Iterato
         return
     tally.turns += 1
     shared = _place(account)
-    method, sentences = TEMPLATE, told
     words = _distinct(grounding.check_words(account.words, account).kept)
+    by = {"words": TEMPLATE, "sentences": TEMPLATE}
     if writer is not None:
         answer = _ask(writer, account)
         checked, own = _checked(answer, account)
-        state = answer.state if answer.state != "ok" or checked.kept else "nothing left"
-        tally.states[state] += 1
-        tally.dropped.update(checked.reasons())
-        tally.dropped_words += len(own.dropped)
-        offered = [row for fact in account.facts for row in fact.rows]
-        note = {**shared, "method": writer.name, "space": "generation", "source": "fusion"}
-        yield {**note, "label": state, "text": answer.raw or answer.error, "refs": list(dict.fromkeys(offered))}
-        for item in (*checked.dropped, *own.dropped):
-            yield {**note, "label": f"dropped: {item.reason}", "text": item.text}
+        yield from _raw(account, shared, writer.name, answer, checked, own, tally)
         if checked.kept:
-            method, sentences = writer.name, list(checked.kept)
-            words = _distinct(own.kept) or words
+            by["sentences"], told = writer.name, list(checked.kept)
+            if own.kept:
+                by["words"], words = writer.name, _distinct(own.kept)
         else:
             tally.fallbacks += 1
-    yield from _written(account, shared | {"method": method}, words, sentences, tally)
-
-
-def _written(
-    account: Account,
-    shared: dict[str, Any],
-    words: Sequence[grounding.Kept],
-    sentences: Sequence[grounding.Kept],
-    tally: Tally,
-) -> Iterator[dict[str, Any]]:
     known = account.words
     for word in words[:MOST_WORDS]:
         score, source = _strength(word.text, known)
         tally.words += 1
-        yield {**shared, "space": "open_words", "source": source, "label": word.text, "score": score,
-               "refs": list(word.rows)}  # fmt: skip
-    for sentence in sentences:
+        yield {**shared, "method": by["words"], "space": "open_words", "source": source, "label": word.text,
+               "score": score, "refs": list(word.rows)}  # fmt: skip
+    for sentence in told:
         tally.sentences += 1
-        yield {**shared, "space": "description", "source": "fusion", "text": sentence.text, "refs": list(sentence.rows)}
+        yield {**shared, "method": by["sentences"], "space": "description", "source": "fusion", "text": sentence.text,
+               "refs": list(sentence.rows)}  # fmt: skip
+
+
+def _raw(
+    account: Account,
+    shared: dict[str, Any],
+    name: str,
+    answer: Generation,
+    checked: grounding.Checked,
+    own: grounding.Checked,
+    tally: Tally,
+) -> Iterator[dict[str, Any]]:
+    """The raw answer with its state, and what was taken out of it."""
+    state = answer.state if answer.state != "ok" or checked.kept else "nothing left"
+    tally.states[state] += 1
+    tally.dropped.update(checked.reasons())
+    tally.dropped_words += len(own.dropped)
+    offered = [row for fact in account.facts for row in fact.rows]
+    note = {**shared, "method": name, "space": "generation", "source": "fusion"}
+    yield {**note, "label": state, "text": answer.raw or answer.error, "refs": list(dict.fromkeys(offered))}
+    for item in (*checked.dropped, *own.dropped):
+        yield {**note, "label": f"dropped: {item.reason}", "text": item.text}
 
 
 def _distinct(words: Sequence[grounding.Kept]) -> list[grounding.Kept]:

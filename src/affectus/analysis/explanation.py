@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from affectus.analysis import cues
+from affectus.analysis.accounts import name_of
 from affectus.analysis.cues import Clause
 from affectus.analysis.engines import Engines
 from affectus.analysis.fusion import LABELS, NEUTRAL, UNCERTAIN, Opinion
@@ -211,9 +212,4 @@ def _points(opinion: Opinion) -> str:
 
 
 def _who(person: Person, found: Findings) -> str:
-    track, name = person
-    if name:
-        return name
-    if found.info.kind in ("video", "image") and track >= 0:
-        return f"Face {track}"
-    return "The text" if found.info.kind not in ("video", "audio", "image") else "The speaker"
+    return name_of(*person, found.info.kind)

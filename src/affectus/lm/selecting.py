@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,17 @@ from affectus.lm.prompts import Message
 _LINE = re.compile(r"^(?:- |[A-Z][\w ]{2,30}: )(?P<text>\S.*)$", re.MULTILINE)
 _QUOTED = re.compile(r"“[^”]*”")
 _END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+
+
+@contextmanager
+def answering(name: str) -> Iterator[None]:
+    """What goes wrong inside a model (a context that is too short, memory) as one ModelError, so that it is counted
+    and the run goes on."""
+    try:
+        yield
+    except (RuntimeError, ValueError, IndexError) as error:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(name, f"gave no answer: {said}") from error
 
 
 def choose(
@@ -46,16 +58,17 @@ def choose(
     trie = LabelTrie(tokenizer, labels, separator=separator, most=min(most, len(labels)), groups=groups)
     prompt = torch.tensor([list(ids)], device=model.device)
     longest = sorted((len(v) for v in (trie.further or trie.first).values()), reverse=True)[: trie.most]
-    out = model.generate(
-        prompt,
-        attention_mask=torch.ones_like(prompt),
-        max_new_tokens=sum(longest) + trie.most + 4,
-        do_sample=False,
-        max_time=seconds,
-        eos_token_id=list(trie.end),
-        pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else trie.end[0],
-        logits_processor=[LabelProcessor(trie, prompt.shape[1])],
-    )
+    with answering(str(getattr(model, "name_or_path", "")) or "the language model"):
+        out = model.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=sum(longest) + trie.most + 4,
+            do_sample=False,
+            max_time=seconds,
+            eos_token_id=list(trie.end),
+            pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else trie.end[0],
+            logits_processor=[LabelProcessor(trie, prompt.shape[1])],
+        )
     return trie.decode(out[0, prompt.shape[1] :].tolist())
 
 

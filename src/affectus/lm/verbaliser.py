@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from affectus.errors import ConfigError, ModelError
+from affectus.errors import AffectusError, ConfigError, ModelError
 from affectus.labels.wheels import clean_word
 from affectus.lm.completions import inspect
 from affectus.lm.extraction import parse_list
 from affectus.lm.judge import Client, EndpointClient, JudgeTimeout, LocalClient
 from affectus.lm.prompts import Message, load_prompt
+from affectus.lm.selecting import answering, choose
 from affectus.lm.tags import Grammar
 
 PROMPT = "words/verbalise"
@@ -106,7 +107,7 @@ class FreeWriter:
             return read_generation(self.client.reply(request.messages()))
         except JudgeTimeout as error:
             return Generation("", "timeout", error=str(error))
-        except ModelError as error:
+        except AffectusError as error:
             return Generation("", "failed", error=str(error))
 
 
@@ -148,6 +149,8 @@ class ConstrainedWriter:
             )
         except JudgeTimeout as error:
             return Generation(", ".join(words), "timeout", error=str(error))
+        except ModelError as error:
+            return Generation(", ".join(words), "failed", error=str(error))
         raw = f"<words>{', '.join(words)}</words>\n<explanation>{' '.join(chosen)}</explanation>"
         return Generation(raw, "ok", tuple(words), " ".join(chosen))
 
@@ -163,8 +166,6 @@ class ConstrainedWriter:
         groups: Mapping[str, str] | None,
         deadline: float,
     ) -> list[str]:
-        from affectus.lm.selecting import choose
-
         left = deadline - time.monotonic()
         found = choose(self.model, self.tokenizer, ids, labels, separator, most, left, groups)
         if found is None:
@@ -222,15 +223,16 @@ def local_generate(model: Any, tokenizer: Any, name: str, timeout: float, tokens
         ids = torch.tensor([prompt_ids(tokenizer, messages, template)], device=model.device)
         ends = stop_ids(tokenizer, template)
         started = time.monotonic()
-        out = model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=tokens,
-            do_sample=False,
-            max_time=timeout,
-            eos_token_id=ends or None,
-            pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (ends or [0])[0],
-        )
+        with answering(name):
+            out = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=tokens,
+                do_sample=False,
+                max_time=timeout,
+                eos_token_id=ends or None,
+                pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (ends or [0])[0],
+            )
         written = out[0, ids.shape[1] :].tolist()
         if len(written) < tokens and not (written and written[-1] in ends) and time.monotonic() - started >= timeout:
             raise JudgeTimeout(name, f"no answer within {timeout:g} s")
