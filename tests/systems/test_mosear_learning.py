@@ -3,6 +3,9 @@
 A clip shows one of four classes in two visual and eight sound tokens with noise; in what the backbone learns from, the
 sound tells the truth in 95 % of the clips and the picture in 80 %. Each modality also says whether it is plain or
 masked (one fixed direction, plus or minus), which means nothing in the backbone's material.
+
+The sheet also expects the gain of experts to shrink without the loss on modality weights. It does not here: with 60
+steps the weights stay near one half by themselves, and seeds 0 and 1 gain 4 to 7 points more without it.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from affectus.lm.chassis import AffectiveLM
 from affectus.lm.config import AffectiveLMConfig, Branch, Encoder
 from affectus.lm.modality_experts import add_experts, expert_losses, expert_settings, parameter_count
 from affectus.lm.reallocation import Reallocation
+from affectus.lm.reliance import sweep
 from affectus.lm.toy import toy_language_model
 
 CLASSES, WIDTH, SEEN, HEARD = 4, 12, 2, 8
@@ -98,16 +102,11 @@ def backbone(seed: int) -> AffectiveLM:
 
 
 @torch.no_grad()
-def accuracies(model: AffectiveLM, seed: int, settings: Reallocation | None = None) -> dict[str, float]:
+def accuracies(model: AffectiveLM, seed: int) -> dict[str, float]:
     found = {}
     for subset in ("video-aligned", "audio-aligned", "consistent"):
         seen, heard, truth = clips(400, torch.Generator().manual_seed(1000 + seed), subset)
-        if settings is None:
-            guess = logits(model, seen, heard).argmax(1)
-        else:
-            with model.reallocating(settings):
-                guess = logits(model, seen, heard).argmax(1)
-        found[subset] = float((guess == truth).float().mean())
+        found[subset] = float((logits(model, seen, heard).argmax(1) == truth).float().mean())
     return found
 
 
@@ -125,12 +124,10 @@ def test_reallocation_recovers_the_neglected_modality() -> None:
         plain = accuracies(model, seed)
         assert plain["video-aligned"] < 0.4, plain
         assert min(plain["audio-aligned"], plain["consistent"]) > 0.9, plain
-        curve = [
-            accuracies(model, seed, Reallocation(("frame",), ("audio",), rho, 0.5, (0, 1, 2)))
-            for rho in (0.0, 0.25, 0.5, 0.75, 1.0)
-        ]
+        settings = Reallocation(("frame",), ("audio",), high=0.5, layers=(0, 1, 2))
+        curve = sweep(model, settings, (0, 0.25, 0.5, 0.75, 1), lambda: accuracies(model, seed))  # noqa: B023
         told = [{name: round(value, 3) for name, value in point.items()} for point in curve]
-        assert curve[0] == plain
+        assert curve[0] == {"rho": 0.0, **plain}
         held = [point for point in curve if point["consistent"] > plain["consistent"] - 0.01]
         for before, after in pairwise(held):
             assert after["video-aligned"] >= before["video-aligned"], told

@@ -43,6 +43,11 @@ _PUBLIC = {
     "build_instruction": "instructions",
     "load_packaged": "packaged",
     "packaged_model": "packaged",
+    "NativeLM": "native",
+    "NativeProcessor": "native",
+    "load_native": "native",
+    "expert_settings": "modality_experts",
+    "Reliance": "reliance",
 }
 
 __all__ = sorted(_PUBLIC)

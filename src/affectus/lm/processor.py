@@ -140,19 +140,27 @@ class Processor:
                 )
         fit = Fitted(lengths)
         if self.budget is not None:
-            needed = sum(len(ids) for name, ids in pieces if not name)
-            fit = self.budget.fit(needed, lengths, lambda sizes: sum(self.tokens_of(name, sizes) for name in used))
+            fit = self._fitted(sum(len(ids) for name, ids in pieces if not name), lengths, used)
         ids: list[int] = []
         places: list[int] = []
         for name, own in pieces:
             if name:
                 count = self.tokens_of(name, fit.lengths)
-                ids += [self.config.filler_id] * count
+                ids += [self._filler(name)] * count
                 places += [self.config.branch_names.index(name) + 1] * count
             else:
                 ids += own
                 places += [0] * len(own)
         return ids, places, fit
+
+    def _fitted(self, text: int, lengths: Mapping[str, int], used: Sequence[str]) -> Fitted:
+        """Lengths of the sources of the used branches that fit beside so many tokens of text."""
+        assert self.budget is not None
+        return self.budget.fit(text, lengths, lambda sizes: sum(self.tokens_of(name, sizes) for name in used))
+
+    def _filler(self, name: str) -> int:
+        """The token id that stands in the places of a branch."""
+        return int(self.config.filler_id)
 
     def _pieces(self, text: str) -> list[tuple[str, list[int]]]:
         """The prompt cut at its markers: (branch, []) or ("", ids of a stretch of text)."""

@@ -7,8 +7,8 @@ modality is taken away (a system's `reliance`) says more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,18 @@ class Reliance:
 def _share(pair: np.ndarray) -> np.ndarray:
     total = pair.sum(1)
     return np.divide(pair[:, 1], total, out=np.full(len(pair), np.nan), where=total > 0)
+
+
+def sweep(
+    model: Any, settings: Reallocation, shares: Sequence[float], score: Callable[[], Mapping[str, float]]
+) -> list[dict[str, float]]:
+    """The curve from which `rho` is chosen, on clips held out for it and never on a benchmark: for every share what
+    `score` (such as `metrics.subset_means` of the answers) finds while attention is moved by it, and `rho`."""
+    found = []
+    for rho in shares:
+        with model.reallocating(replace(settings, rho=rho)):
+            found.append({"rho": float(rho), **score()})
+    return found
 
 
 def measure(model: Any, inputs: Mapping[str, Any], settings: Reallocation) -> Reliance:
