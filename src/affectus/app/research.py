@@ -24,7 +24,7 @@ def train(recipe: Path, roots: Sequence[str], out: Path) -> None:
     run(recipe, folders, out)
     print(f"model package: {out / 'model'}")
     plan = read_recipe(recipe)
-    reported = plan.options.get("test") or plan.options.get("fold")
+    reported = plan.options.get("test") or plan.options.get("fold") is not None
     if reported and plan.options.get("column") and plan.model in registry.names():
         from affectus.evaluation.systems import record_run
 

@@ -19,8 +19,11 @@ def stored_vectors(corpus: Corpus, folder: str, width: int, frames: bool = False
     `folder` is a name such as `clip-vit-large-patch14-UTT`, anywhere below the root of the corpus. Raises CorpusError
     when there is no such folder, when no row has a file in it, and for files that hold anything else.
     """
-    refs = {corpus.files.stem(ref): ref for ref in corpus.files.match(f"{folder}/*.npy")}
     ids = corpus.column("id")
+    depth = ids[0].count("/") if ids else 0  # ids such as dev/dia0_utt3 lie in folders of their own
+    refs = {}
+    for ref in corpus.files.match(f"{folder}/{'*/' * depth}*.npy"):
+        refs["/".join([*corpus.files.folders(ref)[:depth][::-1], corpus.files.stem(ref)])] = ref
     if not any(name in refs for name in ids):
         raise CorpusError(corpus.files.root, f"holds no {folder}/<id>.npy", "extract these features first")
     return [_read(corpus, refs[name], width, frames) if name in refs else None for name in ids]

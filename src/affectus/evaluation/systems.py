@@ -20,8 +20,6 @@ from affectus.evaluation.written import word_record
 
 #: Columns per input that the linear baseline sees; wider inputs are averaged over neighbouring values.
 _LINEAR_WIDTH = 2048
-#: Ids of texts are below this.
-_ID_SPACE = 1 << 20
 #: What items hold beside inputs.
 _TARGETS = {"label", "values", "labels", "shares"}
 
@@ -60,7 +58,7 @@ def record_run(recipe_path: Path, roots: Mapping[str, Path], folder: Path) -> di
     recipe = read_recipe(recipe_path)
     name = next(iter(recipe.corpora))
     fold, test = recipe.options.get("fold"), recipe.options.get("test")
-    if not fold and not test:
+    if fold is None and not test:
         raise ConfigError(recipe_path, "names no test rows", "set options: test to a split or a share of groups")
     system = registry.load(recipe.model, folder / "model")
     parts = split_corpus(corpora.load(name, roots[name], strict=False), recipe.options, recipe.seed)
@@ -75,7 +73,9 @@ def record_run(recipe_path: Path, roots: Mapping[str, Path], folder: Path) -> di
             items_of(parts.test, system, recipe.options),
             system.card.dimensions,
         )
-    record.split = f"test: {f'fold {fold}' if fold else test} (trained on {len(parts.learn)}, chosen on {parts.name})"
+    record.split = (
+        f"test: {test if fold is None else f'fold {fold}'} (trained on {len(parts.learn)}, chosen on {parts.name})"
+    )
     record.selection = f"checkpoint by {system.select} on {parts.name} ({len(parts.validation)} items)"
     if not len(parts.validation):
         record.selection = "last weights, nothing was chosen"
@@ -166,7 +166,7 @@ def linear_baseline(learn: Any, test: Any, dimensions: tuple[str, ...]) -> dict[
     texts = _ids_alone(learn[0])
     order = np.random.default_rng(0).permutation(len(learn))[: None if texts else 6000]
     train, held = ([items[int(i)] for i in rows] for items, rows in ((learn, order), (test, range(len(test)))))
-    x, z = (_occurring(part, texts) if texts else _flat(part) for part in (train, held))
+    x, z = _occurring([train, held], texts) if texts else (_flat(train), _flat(held))
     if "label" in train[0]:
         y, truth = (np.array([int(item["label"]) for item in part]) for part in (train, held))
         found = LogisticRegression(C=1.0 if texts else 0.01, max_iter=200)
@@ -193,14 +193,16 @@ def _ids_alone(item: Mapping[str, Any]) -> str:
     return names[0] if len(names) == 1 and item[names[0]].dtype.kind == "i" and item[names[0]].ndim == 1 else ""
 
 
-def _occurring(items: list[dict[str, Any]], name: str) -> Any:
-    """Which ids occur in each item, as a sparse matrix; padding is in all of them and tells nothing."""
+def _occurring(parts: list[list[dict[str, Any]]], name: str) -> list[Any]:
+    """Which ids occur in each item of the parts, as sparse matrices; padding is in all of them and tells nothing."""
     from scipy.sparse import csr_matrix
 
-    present = [np.unique(item[name]) for item in items]
-    ends = np.cumsum([0, *(len(ids) for ids in present)])
-    columns = np.concatenate(present)
-    return csr_matrix((np.ones(len(columns), np.float32), columns, ends), (len(items), _ID_SPACE))
+    present = [[np.unique(item[name]) for item in items] for items in parts]
+    width = 1 + max(int(ids[-1]) for items in present for ids in items)
+    return [
+        csr_matrix((np.ones(sum(map(len, items)), np.float32), np.concatenate(items), np.cumsum([0, *map(len, items)])),
+                   (len(items), width)) for items in present
+    ]  # fmt: skip
 
 
 def _flat(items: list[dict[str, Any]]) -> np.ndarray:

@@ -54,7 +54,8 @@ def read_inputs(
 
 def open_source(source: str | Path | Mapping[str, Any], kind: str, start: float = 0.0, end: float | None = None) -> Any:
     """Decoded content of one kind: "image" and "face" RGB pictures, "frames" and "faces" lists of them, "audio" samples
-    at 16 kHz, "text" a string, "turns" the turns of a transcript; None for features that no media file holds.
+    at 16 kHz, "text" a string, "turns" the turns of a transcript, "clip" the path itself; None for features
+    that no media file holds.
 
     Raises MediaError.
     """
@@ -62,6 +63,8 @@ def open_source(source: str | Path | Mapping[str, Any], kind: str, start: float 
         content = source.get(kind)
         return open_source(content, kind, start, end) if isinstance(content, Path) else content
     path = Path(source)
+    if kind == "clip":
+        return path
     if kind == "text":
         return " ".join(turn.text for turn in media.read_turns(path))
     if kind == "turns":

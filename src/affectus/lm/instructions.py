@@ -11,6 +11,7 @@ A record is a mapping with `name` and whatever is known about the clip; each kin
 | sentiment | `valence` | words/sentiment | positive, negative, neutral |
 | preference | `first`, `second`, `preferred` | words/preference | a1, a2, same |
 | question | `question`, `answer` (and `history`) | general/question | the answer |
+| caption_speaker, …_style, …_emotion, …_overall | that key | emotiontalk/caption | the sentence |
 
 Every instruction names its record, kind and prompt, so that rewards and reports can be routed by kind.
 """
@@ -84,6 +85,20 @@ def _thinking(record: Record) -> str:
     return f"<think>{record['reason']}</think><answer>{_words(record)}</answer>"
 
 
+#: Aspects of speech captions (EmotionTalk), and how they are asked for.
+CAPTIONED = {
+    "speaker": "who is heard: age, sex and timbre of the voice",
+    "style": "the manner of speaking: pitch, pace, loudness and pauses",
+    "emotion": "which emotion the voice expresses",
+    "overall": "the speaker, the manner of speaking and the expressed emotion together",
+}
+
+
+def _caption(aspect: str) -> Kind:
+    key = f"caption_{aspect}"
+    return Kind("emotiontalk/caption", (key,), lambda _: {"aspect": CAPTIONED[aspect]}, lambda r: str(r[key]))
+
+
 KINDS: dict[str, Kind] = {
     "description": Kind("words/describe", ("reason",), lambda _: {}, lambda r: str(r["reason"])),
     "ovlabel": Kind(
@@ -95,6 +110,7 @@ KINDS: dict[str, Kind] = {
     "sentiment": Kind("words/sentiment", ("valence",), lambda _: {}, _sign),
     "preference": Kind("words/preference", ("first", "second", "preferred"), _pair, lambda r: str(r["preferred"])),
     "question": Kind("general/question", ("question", "answer"), _asked, lambda r: str(r["answer"])),
+    **{f"caption_{aspect}": _caption(aspect) for aspect in CAPTIONED},
 }
 
 

@@ -25,11 +25,18 @@ Synonyms = Callable[[str], Iterable[str]]
 Tokens = tuple[str, ...]
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_HAN_OR_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 
 
 def words_of(text: str) -> list[str]:
     """Lower-case words of a text; punctuation is dropped, an apostrophe inside a word stays."""
     return [word.replace("’", "'") for word in _WORD.findall(text.lower())]
+
+
+def characters_of(text: str) -> list[str]:
+    """Han characters and kana one by one, other words whole and in lower case, punctuation dropped: for Chinese, where
+    nothing stands between words."""
+    return _HAN_OR_WORD.findall(text.lower())
 
 
 def reference_rows(truth: Any, prediction: Any, tokenize: Tokenizer) -> list[tuple[list[Tokens], Tokens]]:

@@ -8,6 +8,8 @@ code that most published face weights use (`input_layer`, `body.N.res_layer`, `b
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 from affectus.errors import ConfigError
@@ -61,8 +63,8 @@ class FaceBlock(nn.Module):
 class FaceResNet(nn.Module):
     """Faces (B, 3, side, side), RGB in [-1, 1] → embedding (B, width); sides divisible by 16 (published: 112).
 
-    `depth` names a layout; `blocks` and `base` make other sizes (channels double from stage to stage). Without `width`
-    there is no output layer and the forward gives the map (B, 8 · base, side / 16, side / 16).
+    `depth` names a layout; `blocks`, `strides` and `base` make other sizes (channels double from stage to stage).
+    Without `width` there is no output layer and the forward gives the map (B, 8 · base, side / 16, side / 16).
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class FaceResNet(nn.Module):
         dropout: float = 0.5,
         base: int = 64,
         blocks: tuple[int, ...] | None = None,
+        strides: tuple[int, ...] = (2, 2, 2, 2),
     ) -> None:
         super().__init__()
         if blocks is None and depth not in LAYOUTS:
@@ -86,12 +89,12 @@ class FaceResNet(nn.Module):
         inputs = base
         for i, count in enumerate(counts):
             for j in range(count):
-                units.append(FaceBlock(inputs, base * 2**i, 1 if j else 2, squeeze))
+                units.append(FaceBlock(inputs, base * 2**i, 1 if j else strides[i], squeeze))
                 inputs = base * 2**i
         self.body = nn.Sequential(*units)
         #: Channels of the last map.
         self.channels = inputs
-        last = side // 2 ** len(counts)
+        last = side // math.prod(strides[: len(counts)])
         self.output_layer = (
             nn.Sequential(
                 nn.BatchNorm2d(inputs),

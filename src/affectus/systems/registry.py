@@ -19,7 +19,18 @@ from affectus.systems.card import SystemCard
 if TYPE_CHECKING:
     from affectus.systems.base import System
 
-_NOT_SYSTEMS = {"__init__", "base", "branched", "card", "generative", "prediction", "registry", "reinforced"}
+_NOT_SYSTEMS = {
+    "__init__",
+    "base",
+    "branched",
+    "captioning",
+    "card",
+    "generative",
+    "native",
+    "prediction",
+    "registry",
+    "reinforced",
+}
 
 
 def names() -> list[str]:

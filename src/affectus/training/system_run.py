@@ -170,7 +170,7 @@ def split_corpus(corpus: Corpus, options: dict[str, Any], seed: int) -> Split:
         return Split(without_copies(without_copies(learn, held), tested), held, tested, "seeded share of every class")
     learn = corpus.split(options["train"]) if options.get("train") else corpus
     test: Corpus | None = None
-    if fold := options.get("fold"):
+    if (fold := options.get("fold")) is not None:
         tested = pc.fill_null(pc.equal(learn.table["fold"], int(fold)), False)
         learn, test = learn.filter(pc.invert(tested)), learn.filter(tested)
     elif isinstance(wanted := options.get("test"), str):

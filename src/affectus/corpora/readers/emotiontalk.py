@@ -8,6 +8,7 @@ validation and test. Transcripts carry markup of overlaps and sounds, which `cle
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -37,6 +38,8 @@ INFO = CorpusInfo(
     },
 )
 
+_ASPECTS = {"speaker": ("speaker", "说话人"), "style": ("style", "风格"), "emotion": ("emotion", "情感", "情绪"),
+            "overall": ("overall", "caption", "整体")}  # fmt: skip
 _SIDES = {"audio": "audio_label.npz", "text": "txt_label.npz", "video": "video_label.npz"}
 
 
@@ -45,8 +48,31 @@ def clean(transcript: str) -> str:
     return re.sub(r"\[[^\[\]]*\]|\[/?\w*/?|/?\w*\]", "", transcript).strip()
 
 
+def captions(files: Files, notes: Notes) -> dict[str, dict[str, str]]:
+    """Captions of the voice by name and aspect, from `sourceAttr` of `Audio/json`, where the folder has these files.
+
+    The card of the corpus names the field and not its entries, so an entry counts for the aspect whose name it holds.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for ref in files.match("*.json"):
+        if "Audio" not in files.folders(ref) or "json" not in files.folders(ref):
+            continue
+        try:
+            given = json.loads(files.text(ref)).get("sourceAttr")
+        except (ValueError, AttributeError):
+            notes.error(ref, 0, "is no JSON record of an utterance", "fetch the archive again")
+            continue
+        entries = given.items() if isinstance(given, dict) else [("overall", given)]
+        known = {a: str(text) for key, text in entries for a, words in _ASPECTS.items()
+                 if text and any(word in str(key).lower() for word in words)}  # fmt: skip
+        if known:
+            found[files.stem(ref)] = known
+    return found
+
+
 def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
-    """Columns `label:emotiontalk7`, `dim:sentiment`, `text`, `meta:*_label`, `group:` dialogue, session, speaker."""
+    """Columns `label:emotiontalk7`, `dim:sentiment`, `text`, `meta:*_label`, `group:` dialogue, session, speaker, and
+    `meta:caption_*` where the folder has captions."""
     joint = files.match("mm_label.npz")
     if not joint:
         raise CorpusError(files.root, "no mm_label.npz", INFO.obtain)
@@ -59,14 +85,16 @@ def read(files: Files, notes: Notes) -> Iterator[dict[str, Any]]:
             found = entries(files, ref, notes)
             alone[side] = {e.name: notes.decode("emotiontalk7", e.emo, ref, e.row) for e in found}
     told = list(entries(files, joint[0], notes))
-    for name, held in (("transcription.csv", words), *((_SIDES[side], names) for side, names in alone.items())):
-        _same_release(name, set(held), {entry.name for entry in told}, notes)
+    for name, held in (("transcription.csv", set(words)), *((_SIDES[side], set(n)) for side, n in alone.items())):
+        _same_release(name, held, {entry.name for entry in told}, notes)
+    said = captions(files, notes)
     for entry in told:
         label = notes.decode("emotiontalk7", entry.emo, joint[0], entry.row)
         if label is not None:
             row = _row(files, entry, label, words.get(entry.name), joint[0], notes)
             if row is not None:
-                yield row | {f"meta:{side}_label": labels.get(entry.name) for side, labels in alone.items()}
+                heard = {f"meta:caption_{a}": said.get(entry.name, {}).get(a) for a in _ASPECTS} if said else {}
+                yield row | heard | {f"meta:{side}_label": labels.get(entry.name) for side, labels in alone.items()}
 
 
 def _same_release(name: str, held: set[str], wanted: set[str], notes: Notes) -> None:
