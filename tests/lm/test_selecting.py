@@ -12,7 +12,7 @@ from affectus.lm.constrained import LabelTrie
 from affectus.lm.judge import JudgeTimeout, LocalClient
 from affectus.lm.prompts import load_prompt
 from affectus.lm.review import AGREEMENT, MERGE, read_agreement
-from affectus.lm.selecting import ScoringClient, SelectingClient
+from affectus.lm.selecting import SelectingClient, SharedSentences
 from affectus.lm.verbaliser import ConstrainedWriter, FreeWriter, Request, local_generate, read_generation
 
 FACE, VOICE = "The face shows joy (80%).", "The voice sounds closest to happy (60%)."
@@ -70,14 +70,25 @@ def test_merging_takes_measured_sentences_and_leaves_quotations(small: Any, toke
     assert not left.strip()
     with pytest.raises(ModelError, match="no sentences"):
         client.reply([{"role": "user", "content": "Hello"}])
-    assert client.identity != ScoringClient(small, tokenizer, "toy").identity
+    assert client.identity["decoding"] == "selected sentences"
 
 
-def test_a_score_is_always_readable(small: Any, tokenizer: Any) -> None:
-    messages = load_prompt(AGREEMENT).messages(description=FACE, face=FACE)
-    reply = ScoringClient(small, tokenizer, "toy").reply(messages)
-    assert json.loads(reply)["score"] in range(11)
+@pytest.mark.parametrize(
+    ("description", "score"),
+    [
+        (f"{FACE} {VOICE}", 10),
+        (f"{FACE} The voice sounds closest to happy (90%).", 5),
+        ("The face shows closest to happy (60%).", 0),
+        ("There is a cat.", 0),
+    ],
+)
+def test_a_description_is_scored_by_what_the_analyses_hold(description: str, score: int) -> None:
+    messages = load_prompt(AGREEMENT).messages(description=description, face=FACE, audio=VOICE)
+    reply = SharedSentences().reply(messages)
+    assert json.loads(reply) == {"score": score}
     assert read_agreement(reply).ok
+    with pytest.raises(ModelError, match="no description"):
+        SharedSentences().reply([{"role": "user", "content": "Hello"}])
 
 
 class Broken:

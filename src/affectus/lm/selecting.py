@@ -1,17 +1,16 @@
 """Small models as clients that cannot make things up: they choose among what the question holds.
 
 A model of some hundred million weights writes fluent sentences that nothing supports. Here it picks and orders the
-sentences of the question (`SelectingClient`), or one score of a scale (`ScoringClient`). Decoding is constrained, so
-the reply is made of those, whatever the model would rather say.
+sentences of the question (`SelectingClient`); decoding is constrained, so the reply is made of those, whatever the
+model would rather say. It is no judge either: agreement is then scored by rule (`SharedSentences`).
 """
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from affectus.errors import ModelError
@@ -20,7 +19,9 @@ from affectus.lm.prompts import Message
 
 #: A line of a question that holds sentences to choose from: of a list, or after the name of a channel.
 _LINE = re.compile(r"^(?:- |[A-Z][\w ]{2,30}: )(?P<text>\S.*)$", re.MULTILINE)
-_QUOTED = re.compile(r"“[^”]*”")
+_DESCRIBED = re.compile(r"Description:\n(?P<description>.*?)\n\n(?P<analyses>.*?)\n\nReply", re.DOTALL)
+_TOKEN = re.compile(r"\w+")
+_SAID = re.compile(r"^“[^”]*”")
 _END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
@@ -73,60 +74,62 @@ def choose(
 
 
 @dataclass
-class _Choosing:
-    """A model, its tokenizer and name, and the seconds a reply may take."""
+class SelectingClient:
+    """Replies with up to `most` sentences of the question: those of its list lines and of its lines `Channel: …`.
+
+    A quotation at the start of a line was said and not measured, and is left out. A reply may take `timeout` seconds
+    (else JudgeTimeout); ModelError when there is nothing to choose from.
+    """
 
     model: Any
     tokenizer: Any
     name: str
     timeout: float = 60.0
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def _chosen(self, messages: Sequence[Message], labels: Sequence[str], separator: str, most: int) -> list[str]:
-        from affectus.lm.chat import prompt_ids, template_of
-
-        ids = prompt_ids(self.tokenizer, messages, template_of(self.tokenizer))
-        started = time.monotonic()
-        found = choose(self.model, self.tokenizer, ids, labels, separator, most, self.timeout)
-        if found is None:
-            raise JudgeTimeout(self.name, f"no answer within {time.monotonic() - started:.0f} s")
-        return found
-
-
-@dataclass
-class SelectingClient(_Choosing):
-    """Replies with up to `most` sentences of the question: those of its list lines and of its lines `Channel: …`.
-
-    Quoted ones, which were said and not measured, are left out. ModelError when there is nothing to choose from.
-    """
-
     most: int = 5
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Name, way of decoding, options."""
-        return {"model": self.name, "decoding": "selected sentences", "most": self.most, **self.options}
+        """Name and way of decoding."""
+        return {"model": self.name, "decoding": "selected sentences", "most": self.most}
 
     def reply(self, messages: Sequence[Message]) -> str:
         """The chosen sentences as one text."""
+        from affectus.lm.chat import prompt_ids, template_of
+
         asked = "\n".join(message["content"] for message in messages if message["role"] == "user")
-        lines = [_QUOTED.sub(" ", found["text"]) if found["text"].startswith("“") else found["text"]
-                 for found in _LINE.finditer(asked)]  # fmt: skip
+        lines = [_SAID.sub("", line["text"]) for line in _LINE.finditer(asked)]
         labels = list(dict.fromkeys(s.strip() for line in lines for s in _END.split(line) if s.strip()))
         if not labels:
             raise ModelError(self.name, "the question holds no sentences to choose from")
-        return " ".join(self._chosen(messages, labels, " ", self.most))
+        ids = prompt_ids(self.tokenizer, messages, template_of(self.tokenizer))
+        found = choose(self.model, self.tokenizer, ids, labels, " ", self.most, self.timeout)
+        if found is None:
+            raise JudgeTimeout(self.name, f"no answer within {self.timeout:g} s")
+        return " ".join(found)
 
 
-@dataclass
-class ScoringClient(_Choosing):
-    """Replies with `{"score": n}`, n a whole number from 0 to 10."""
+@dataclass(frozen=True)
+class SharedSentences:
+    """Scores a description by rule, for models that are too small to judge: 10 times the share of its sentences whose
+    words and numbers all stand in one analysis (asked with the prompt `review/agreement`).
+
+    The packaged model gave the score 0 to each of the first descriptions it was shown, right or wrong.
+    """
+
+    name: str = "shared sentences"
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Name, way of decoding, options."""
-        return {"model": self.name, "decoding": "a score from 0 to 10", **self.options}
+        """The name of the rule."""
+        return {"model": self.name, "decoding": "rule"}
 
     def reply(self, messages: Sequence[Message]) -> str:
-        """The score as JSON."""
-        return self._chosen(messages, [f'{{"score": {n}}}' for n in range(11)], "", 1)[0]
+        """The score as JSON; ModelError when the question holds no description."""
+        asked = "\n".join(message["content"] for message in messages if message["role"] == "user")
+        found = _DESCRIBED.search(asked)
+        if found is None:
+            raise ModelError(self.name, "the question holds no description")
+        held = [set(_TOKEN.findall(line["text"].lower())) for line in _LINE.finditer(found["analyses"])]
+        told = [set(_TOKEN.findall(s.lower())) for s in _END.split(found["description"]) if s.strip()]
+        share = sum(any(words <= own for own in held) for words in told) / max(1, len(told))
+        return f'{{"score": {round(10 * share)}}}'

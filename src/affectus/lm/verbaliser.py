@@ -175,15 +175,15 @@ class ConstrainedWriter:
 
 def open_clients(model: str, device: str = "auto", timeout: float = 60.0) -> tuple[Client, Client]:
     """Two clients on one model: one that writes, one that scores. Names and errors as for `open_writer`; the packaged
-    model writes by selecting and scores on a fixed scale."""
+    model writes by selecting, and a rule scores in its place, which its identity says."""
     if model.strip() in PACKAGED:
         from affectus.lm.packaged import ASSET, load_packaged
-        from affectus.lm.selecting import ScoringClient, SelectingClient
+        from affectus.lm.selecting import SelectingClient, SharedSentences
 
         _no_bars()
         weights, tokenizer = load_packaged()
         weights = weights.to(_device(device))
-        return SelectingClient(weights, tokenizer, ASSET, timeout), ScoringClient(weights, tokenizer, ASSET, timeout)
+        return SelectingClient(weights, tokenizer, ASSET, timeout), SharedSentences()
     writer = open_writer(model, device, timeout)
     assert isinstance(writer, FreeWriter)
     return writer.client, writer.client
