@@ -77,15 +77,20 @@ def score(
 
 
 def _single(
-    chosen: Benchmark, predictions: Path, labels: Path | None, variant: str, tables: str | Path | None
+    chosen: Benchmark,
+    predictions: Path,
+    labels: Path | None,
+    variant: str,
+    tables: str | Path | None,
+    part: bool = False,
 ) -> Record:
-    """One predictions file."""
+    """One predictions file, or `part` of one: then items it does not hold are those of other folds."""
     protocol = chosen.protocol(variant)
     guesses = read_items(predictions)
     truth = None if labels is None else read_items(labels, chosen.corpus, chosen.split)
     place = wheel_folder(tables, [path for path in (labels, predictions) if path is not None])
     context = Context(chosen, protocol, guesses, truth, place)
-    scored = scorer(chosen)(_pairs(chosen, context, variant), context)
+    scored = scorer(chosen)(_pairs(chosen, context, "published" if part else variant), context)
     return _record(chosen, variant, scored, predictions.name, [predictions, *([labels] if labels else [])])
 
 
@@ -192,11 +197,17 @@ def _folds(
     chosen: Benchmark, found: list[Path], labels: Path | None, variant: str, tables: str | Path | None
 ) -> Record:
     rule = chosen.protocol(variant).options["folds"]
-    records = [_single(chosen, path, labels, variant, tables) for path in found]
+    records = [_single(chosen, path, labels, variant, tables, part=True) for path in found]
     joint = _joint(chosen, found, labels, variant, tables)
     for record in records:
         values = {name: entry.value for name, entry in record.metrics.items()}
         joint.parts[record.model] = values | {"n": record.n}
+    if len(records) > 1:
+        scores = {name: [record.metrics[name].value for record in records if name in record.metrics]
+                  for name in joint.metrics}  # fmt: skip
+        joint.parts["standard deviation over folds"] = {
+            name: float(np.std(values, ddof=1)) for name, values in scores.items() if len(values) > 1
+        }
     joint.selection = f"{rule} over {len(records)} folds"
     if rule == "mean":
         for name in joint.metrics:

@@ -15,6 +15,7 @@ from affectus.evaluation.pairing import Pairs, pick
 from affectus.evaluation.record import Entry
 from affectus.evaluation.scored import Context, Scored, read_label
 from affectus.labels import LabelSpace, normalise
+from affectus.lm.matching import LabelMatcher
 from affectus.metrics import accuracy, auc, brier, confusion, ece, macro_f1, nll, uar, weighted_f1
 from affectus.metrics.classification import macro_f1_of, uar_of
 from affectus.metrics.intervals import confusion_interval
@@ -189,9 +190,12 @@ def parse_answer(
 
     `name`: a number, or any known spelling, case and punctuation aside. `exact`: the very spelling of a label.
     `substring`: the first candidate that is part of the lower-cased answer. `word`: the one candidate that occurs as a
-    whole word. `contains`: the true label, if it occurs in the answer. The last three look inside an answer tag.
+    whole word. `contains`: the true label, as the variant `order` spells it, if it occurs in the answer. `first`: the
+    label that is named first, also by a synonym, and not negated. `last`: the alphabetically last label that is part of
+    the answer, and where none is, the last of all (published for MER2024). All but the first two look inside an answer
+    tag.
     """
-    if answer is None or answer == "":
+    if answer is None or (answer == "" and rule != "last"):
         return None
     text = str(answer)
     if rule == "exact":
@@ -205,15 +209,22 @@ def parse_answer(
             return None
     low = inner.lower()
     if rule == "contains":
-        return truth if truth.lower() in low else None
+        return truth if _spelling(known, order, truth).lower() in low else None
+    if rule in ("first", "last"):
+        return LabelMatcher(known.labels, {} if rule == "last" else known.synonyms, rule).match(inner).label
     if rule == "substring":
         chosen = next((c for c in candidates if c.lower() in low), None)
     elif rule == "word":
         hits = {c for c in candidates if re.search(rf"(?<!\w){re.escape(c.lower())}(?!\w)", low)}
         chosen = hits.pop() if len(hits) == 1 else None
     else:
-        raise ConfigError(rule, "is no rule for answers", "use name, exact, substring, word or contains")
+        raise ConfigError(rule, "is no rule for answers", "use name, exact, substring, word, contains, first or last")
     return None if chosen is None else known.lookup(chosen)
+
+
+def _spelling(known: LabelSpace, order: str | None, label: str) -> str:
+    variant = known.variants.get(order or "")
+    return label if variant is None else variant.spellings[variant.order.index(label)]
 
 
 def verdicts(pairs: Pairs, context: Context) -> Scored:
