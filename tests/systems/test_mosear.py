@@ -20,7 +20,7 @@ from affectus import corpora, metrics
 from affectus.errors import ConfigError, ModelError
 from affectus.evaluation.presets import benchmark
 from affectus.lm.modality_experts import expert_layers, parameter_count
-from affectus.systems.mosear import Backbone, Config, EvaFrames, MoSEAR
+from affectus.systems.mosear import Backbone, Config, EvaFrames, MoSEAR, NativeConfig, NativeMoSEAR
 from affectus.training.optimisation import select_parameters
 
 
@@ -249,3 +249,37 @@ def test_published_backbone(kind: type[Backbone]) -> None:
         kind.from_published({**state, "moe.x": torch.zeros(2)}, config)
     with pytest.raises(ConfigError, match="no adapter"):
         kind.from_published({"llama_proj.weight": torch.zeros(2, 2)})
+
+
+def test_the_same_on_a_video_language_model_as_it_comes() -> None:
+    torch.manual_seed(0)
+    own = NativeMoSEAR(NativeConfig.tiny()).eval()
+    batch = own.example(2)
+    assert batch["frame"].shape == (2, 2, 2, 3, 14, 14)
+    assert batch["audio"].shape == (2, 40, 16)
+    asked = own.asked(own.conversations(batch, own.kinds(batch)))
+    assert [(asked["modality_ids"] == number).sum(1).tolist() for number in (1, 2)] == [[2, 2], [10, 10]]
+    text = own.processor.tokenizer.decode(asked["input_ids"][0])
+    assert "<|vision_start|><|video_pad|><|video_pad|><|vision_end|>" in text
+    assert text.count("<|AUDIO|>") == 10
+    layers = expert_layers(own)
+    assert [made.routing for made in layers] == [None] * 4
+    before = own(batch)["nll"]
+    assert all(made.routing is not None and made.routing.present.all() for made in layers)
+    torch.nn.init.normal_(layers[0].lora_up)
+    assert not torch.equal(own(batch)["nll"], before)
+    (phase,) = own.phases()
+    select_parameters(own, phase)
+    assert sum(p.requires_grad for p in own.parameters()) == 4 * 4
+    (row, _) = own.reliance(batch)
+    assert (row["visual"]["tokens"], row["audio"]["tokens"]) == (2, 10)
+    assert NativeConfig.omni().base == "Qwen/Qwen2.5-Omni-7B"
+
+
+def test_a_model_that_does_not_hear_has_nothing_to_balance() -> None:
+    with pytest.raises(ConfigError, match="need sound and pictures"):
+        NativeMoSEAR(replace(NativeConfig.tiny(), base="toy:vl2.5", hears=False))
+    with pytest.raises(ConfigError, match="no such branch"):
+        NativeMoSEAR(replace(NativeConfig.tiny(), base="toy:vl2.5"))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        NativeMoSEAR(replace(NativeConfig.tiny(), base="/nowhere/at/all"))

@@ -78,7 +78,7 @@ def judgements(corpus: Corpus, columns: Sequence[str] = ()) -> tuple[str, str, s
 def subsets_of(corpus: Corpus, columns: Sequence[str] = (), margin: float = 0.0) -> list[str | None]:
     """The subset of every row."""
     parts = [corpus.column(name) for name in judgements(corpus, columns)]
-    return [alignment(*row, margin=margin) for row in zip(*parts, strict=True)]
+    return [alignment(joint, seen, heard, margin) for joint, seen, heard in zip(*parts, strict=True)]
 
 
 def conflict_sets(

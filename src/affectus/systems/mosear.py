@@ -13,6 +13,9 @@ adds to each q and v low-rank experts per modality with gates (`lm.modality_expe
 other one (`lm.reallocation`), with rho .5 beyond a share of .6 in the middle third of the layers. Fresh experts add
 nothing, so this stage on a backbone's weights is re-allocation alone, and `rho=0` switches that off as well.
 
+Stage "native" is the same on a video language model of the Qwen family as it comes (`lm.native`): frames and, with
+Qwen2.5-Omni, sound go through the model's own encoders, and nothing but the experts is added.
+
 `reliance` tells per clip what the answer rests on: attention on either modality as a whole and per token (they can
 differ in sign at 259 : 1), expert weights, and how much likelihood the true answer loses without it.
 
@@ -46,6 +49,7 @@ from affectus.nn.phase import Phase
 from affectus.systems.base import Batch, Outputs, batch_of, load_strictly, unwrap
 from affectus.systems.card import Published, SystemCard
 from affectus.systems.generative import GenerativeSystem, LanguageBase
+from affectus.systems.native import NativeBase, NativeSystem
 
 CARD = SystemCard(
     name="mosear",
@@ -73,7 +77,7 @@ CARD = SystemCard(
         Published("dfew", "uar", 0.4559, "backbone Emotion-LLaMA alone, zero-shot", "Emotion-LLaMA paper"),
         Published("dfew", "war", 0.5937, "backbone Emotion-LLaMA alone, zero-shot", "Emotion-LLaMA paper"),
     ),
-    stages=("backbone", "finetune"),
+    stages=("backbone", "native", "finetune"),
     missing="handled",
     deviations=("formulas and settings of experts and re-allocation reconstructed", "questions in own words"),
     limits=("The published table on CA-MER is not public; the number above is a third party's.",
@@ -84,18 +88,31 @@ CARD = SystemCard(
 _EXPERTS = (".lora_down", ".lora_up", ".lora_gate", ".lora_balance")
 
 #: Branches by modality, in the order of the prompt.
-VISUAL, AUDIO = ("frame", "face", "motion", "whole"), ("audio",)
+VISUAL, AUDIO = ("frame", "face", "motion", "whole", "video"), ("audio",)
 
 
 @dataclass(frozen=True)
-class Config(LanguageBase):
-    """Settings beside those of the language model.
+class ExpertBase(LanguageBase):
+    """Settings of experts and re-allocation: `experts` of rank `expert_rank` per modality, `balance` and `load` the
+    weights of their losses, `gate` its form; `rho`, `high`, `band` (layers, None: middle third) and `per_token`."""
 
-    `frame` is "eva" (a BLIP-2 model at `eva`), "features" or "cells"; `face`, `motion` and `audio` are "features"
-    (cached utterance vectors), "cells" or "bands" (tests), a hub id or folder (face crops and sound), or "" (left out).
-    `experts` of rank `expert_rank` per modality, `balance` and `load` the weights of their losses, `gate` its form.
-    `rho`, `high`, `band` (layers, None: middle third) and `per_token` set the re-allocation.
-    """
+    experts: int = 3
+    expert_rank: int = 32
+    expert_alpha: float = 16.0
+    gate: Literal["squared", "divergence"] = "squared"
+    balance: float = 0.1
+    load: float = 0.01
+    rho: float = 0.5
+    high: float = 0.6
+    band: tuple[int, ...] | None = None
+    per_token: bool = False
+
+
+@dataclass(frozen=True)
+class Config(ExpertBase):
+    """Settings of the backbone: `frame` is "eva" (a BLIP-2 model at `eva`), "features" or "cells"; `face`, `motion` and
+    `audio` are "features" (cached utterance vectors), "cells" or "bands" (tests), a hub id or folder (face crops and
+    sound), or "" (left out)."""
 
     base: str = "meta-llama/Llama-2-7b-chat-hf"
     template: str = "inst"
@@ -114,16 +131,6 @@ class Config(LanguageBase):
     audio: str = "features"
     vector_width: int = 1024
     audio_width: int = 1024
-    experts: int = 3
-    expert_rank: int = 32
-    expert_alpha: float = 16.0
-    gate: Literal["squared", "divergence"] = "squared"
-    balance: float = 0.1
-    load: float = 0.01
-    rho: float = 0.5
-    high: float = 0.6
-    band: tuple[int, ...] | None = None
-    per_token: bool = False
 
     @classmethod
     def emotion_llama(cls) -> Config:
@@ -143,10 +150,60 @@ class Config(LanguageBase):
                    vector_width=16, audio_width=24, expert_rank=4, expert_alpha=4.0)  # fmt: skip
 
 
+@dataclass(frozen=True)
+class NativeConfig(NativeBase, ExpertBase):
+    """Experts on a video language model that hears, without another adapter."""
+
+    rank: int = 0
+    adapted: tuple[str, ...] = ("q_proj", "v_proj")
+
+    @classmethod
+    def omni(cls) -> NativeConfig:
+        """On Qwen2.5-Omni-7B."""
+        return cls()
+
+    @classmethod
+    def tiny(cls) -> NativeConfig:
+        """For tests: a random Omni thinker of width 32 that sees 14 x 14 pixels, whose output layer learns too."""
+        return cls(base="toy:omni", precision="float32", rank=8, alpha=16, lora_dropout=0.0, learn_head=True,
+                   context=400, longest=20, frames=4, side=14, seconds=0.4, bins=16, expert_rank=4,
+                   expert_alpha=4.0)  # fmt: skip
+
+
 _Config = Config  # the classes below have an attribute of that name
 
 
-class Backbone(GenerativeSystem):
+class Reallocating(GenerativeSystem):
+    """What a model with visual and audio places can be asked about them."""
+
+    def modality(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of some branches that this system has."""
+        return tuple(name for name in names if name in self.branches())
+
+    def reallocation(self, rho: float | None = None) -> Reallocation:
+        """Settings of the re-allocation; ConfigError without sound."""
+        c = self.config
+        if not self.modality(AUDIO):
+            raise ConfigError("attention re-allocation", "needs sound and pictures", "configure audio, or set rho to 0")
+        return Reallocation(self.modality(VISUAL), AUDIO, c.rho if rho is None else rho, c.high, c.band, c.per_token)
+
+    def reliance(self, batch: Batch) -> list[dict[str, Any]]:
+        """What the answer about each clip rests on: see `affectus.lm.reliance.Reliance.rows`. With records, also
+        `loss_without` of either modality: by how much the answer's mean negative log-likelihood rises without it."""
+        batch = {**batch, "kind": self.kinds(batch)}
+        asked = self.asked(self.conversations(batch, batch["kind"]))
+        rows = measure(self.model, asked, self.reallocation(0.0)).rows()
+        if batch.get("record") is None:
+            return rows
+        whole = self(batch)["nll"]
+        for name, keys in (("visual", VISUAL), ("audio", AUDIO)):
+            less = self({key: value for key, value in batch.items() if key not in keys})["nll"]
+            for row, change in zip(rows, (less - whole).tolist(), strict=True):
+                row[name]["loss_without"] = change
+        return rows
+
+
+class Backbone(Reallocating):
     """The multimodal language model itself, with one shared low-rank adapter."""
 
     card = CARD
@@ -204,32 +261,6 @@ class Backbone(GenerativeSystem):
         found |= {key: Branch((key,), "mean") for key in ("face", "motion", "audio") if key in keys}
         return found | {"whole": Branch(("frame",), "first")}
 
-    def modality(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Those of some branches that this system has."""
-        return tuple(name for name in names if name in self.branches())
-
-    def reallocation(self, rho: float | None = None) -> Reallocation:
-        """Settings of the re-allocation; ConfigError without sound."""
-        c = self.config
-        if not self.modality(AUDIO):
-            raise ConfigError("attention re-allocation", "needs sound and pictures", "configure audio, or set rho to 0")
-        return Reallocation(self.modality(VISUAL), AUDIO, c.rho if rho is None else rho, c.high, c.band, c.per_token)
-
-    def reliance(self, batch: Batch) -> list[dict[str, Any]]:
-        """What the answer about each clip rests on: see `affectus.lm.reliance.Reliance.rows`. With records, also
-        `loss_without` of either modality: by how much the answer's mean negative log-likelihood rises without it."""
-        batch = {**batch, "kind": self.kinds(batch)}
-        asked = self.asked(self.conversations(batch, batch["kind"]))
-        rows = measure(self.model, asked, self.reallocation(0.0)).rows()
-        if batch.get("record") is None:
-            return rows
-        whole = self(batch)["nll"]
-        for name, keys in (("visual", VISUAL), ("audio", AUDIO)):
-            less = self({key: value for key, value in batch.items() if key not in keys})["nll"]
-            for row, change in zip(rows, (less - whole).tolist(), strict=True):
-                row[name]["loss_without"] = change
-        return rows
-
     def phases(self) -> list[Phase]:
         """MERR-coarse as published: 60,000 clips drawn from 28,618, about two passes; then MERR-fine at a constant
         rate (recipes of that stage take the second phase alone)."""
@@ -279,10 +310,8 @@ class Backbone(GenerativeSystem):
         return super().initialise({names.get(k, k): v for k, v in state.items()})
 
 
-class MoSEAR(Backbone):
-    """Experts on a frozen backbone, and attention re-allocated while it answers."""
-
-    stage = "finetune"
+class Experts(Reallocating):
+    """Experts on a frozen model, and attention re-allocated while it answers."""
 
     def experts(self) -> dict[str, Any] | None:
         c, visual, audio = self.config, self.modality(VISUAL), self.modality(AUDIO)
@@ -314,6 +343,21 @@ class MoSEAR(Backbone):
                       options={"mix": {"description": 1.0, "onehot": 1.0}})]  # fmt: skip
 
 
+class MoSEAR(Experts, Backbone):
+    """On the published backbone."""
+
+    stage = "finetune"
+
+
+class NativeMoSEAR(Experts, NativeSystem):
+    """On a video language model as it comes."""
+
+    card = CARD
+    Config = NativeConfig
+    stage = "native"
+    overfit = (60, 1e-2, 0.5)
+
+
 class EvaFrames(nn.Module):
     """EVA-ViT-g of a BLIP-2 model with its last norm, at 448² by interpolated positions: pictures (n, 3, 448, 448) →
     (n, 1 + 1024, 1408), class token first."""
@@ -322,8 +366,9 @@ class EvaFrames(nn.Module):
         super().__init__()
         from transformers import Blip2VisionModel
 
+        kind: Any = Blip2VisionModel
         try:
-            self.vision: Any = Blip2VisionModel.from_pretrained(source)
+            self.vision = kind.from_pretrained(source)
         except (OSError, ValueError) as error:
             raise ModelError(source, f"holds no BLIP-2 picture encoder: {str(error).splitlines()[0]}") from None
         self.tokens_per_item = 1 + (448 // self.vision.config.patch_size) ** 2
@@ -345,4 +390,4 @@ def published_name(key: str) -> str:
     return f"model.connectors.{parts[name]}.{rest}" if name in parts else key
 
 
-STAGES = {"backbone": Backbone, "finetune": MoSEAR}
+STAGES = {"backbone": Backbone, "native": NativeMoSEAR, "finetune": MoSEAR}
