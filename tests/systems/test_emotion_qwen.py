@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
+from affectus import corpora
+from affectus.corpora.synthetic import Tiny
 from affectus.errors import ConfigError, MediaError, ModelError
+from affectus.evaluation.forgetting import phase_ends
 from affectus.features.highlight import blended, highlighted
 from affectus.features.sequences import FramePairs
 from affectus.lm.compressors import HybridCompressor
@@ -26,6 +31,7 @@ from affectus.lm.matching import LabelMatcher
 from affectus.lm.qwen_vision import QwenVision, load_tower
 from affectus.systems.emotion_qwen import Config, EmotionQwen, EmotionQwenPretrain
 from affectus.training.optimisation import select_parameters
+from affectus.training.run import train
 from affectus.types import Face
 
 
@@ -387,3 +393,34 @@ def test_a_picture_corpus_gives_pictures() -> None:
     assert own.inputs()["video"].source == "frames"
     fake: Any = type("C", (), {"info": type("I", (), {"modalities": ("image",)})})
     assert own.inputs_for(fake)["video"].source == "image"
+
+
+def test_three_stages_on_two_corpora_measure_the_general_task(tmp_path: Path) -> None:
+    """Emotional pictures and general questions about others: held-out items of both are told apart in every phase."""
+    emotional, general = corpora.write_tiny("emoset", tmp_path / "emoset"), tmp_path / "general"
+    tiny = Tiny(general)
+    items = []
+    for k in range(8):
+        tiny.image(f"images/{k}.png", "happiness" if k % 2 else "anger")
+        turns = [{"role": "user", "content": "<image>\nWhat is drawn?"}, {"role": "assistant", "content": "A face."}]
+        items.append({"id": str(k), "image": f"images/{k}.png", "task": "general", "conversations": turns})
+    tiny.json("train.json", items)
+    part = "model\\.connectors\\.video\\."
+    phases = [
+        {"name": "general", "train": [part + "general"], "options": {"shares": {"main": 0.0}, "shares_of": [1, 0]}},
+        {"name": "emotion", "train": [part + "emotion"], "options": {"shares": {"general": 0.0}, "shares_of": [0, 1]}},
+        {"name": "joint", "train": [part, ".*\\.lora_"]},
+    ]
+    source = {"corpus": "conversations", "column": "meta:answer", "validation": 0.3}
+    options = {"stage": "pretrain", "config": "tiny", "column": "label:mikels8", "validation": 0.3,
+               "sources": {"general": source}}  # fmt: skip
+    shared = {"epochs": 1, "lr": 0.01, "batch_size": 2}
+    recipe = {"model": "emotion_qwen", "title": "t", "corpora": {"emoset": "tiny", "conversations": "tiny"},
+              "options": options, "phases": [{**shared, **phase} for phase in phases]}  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    train(tmp_path / "recipe.yaml", {"emoset": emotional, "conversations": general}, tmp_path / "run")
+    ends = phase_ends(tmp_path / "run", ("nll_general", "nll_emotion"))
+    assert [row["phase"] for row in ends] == ["general", "emotion", "joint"]
+    assert all(np.isfinite([row["nll_general"], row["nll_emotion"]]).all() for row in ends)
+    assert ends[0]["nll_general_change"] == 0
+    assert ends[2]["nll_general_change"] == pytest.approx(ends[2]["nll_general"] - ends[0]["nll_general"])

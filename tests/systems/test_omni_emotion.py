@@ -25,7 +25,7 @@ from affectus.lm.encoders import Tokens
 from affectus.lm.fusion import InstructedProjector
 from affectus.metrics.classification import uar_of
 from affectus.systems.generative import Answer
-from affectus.systems.omni_emotion import Config, OmniEmotion, OmniEmotionPretrain
+from affectus.systems.omni_emotion import Config, OmniEmotion, OmniEmotionPretrain, picture_encoder
 from affectus.training.optimisation import select_parameters
 
 
@@ -280,6 +280,7 @@ def test_the_question_can_weigh_the_branches() -> None:
 
 
 def test_settings_that_cannot_be() -> None:
+    assert (picture_encoder("tiny", 24).tokens_per_item, picture_encoder("tiny", 24, 1).tokens_per_item) == (36, 35)
     with pytest.raises(ValueError, match="some of video, face and audio"):
         Config(branches=("smell",))
     own = system()

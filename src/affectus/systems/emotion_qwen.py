@@ -178,8 +178,9 @@ class EmotionQwen(GenerativeSystem):
     def forward(self, batch: Batch) -> Outputs:
         """As every system that writes; with answers also `gate` (B, 2) and `general` (B,), 1 where the item is a
         general one, if there is something to see."""
+        self.compressor.shares = None
         found = super().forward(batch)
-        if "nll" in found and self.media(batch) and "record" in batch:
+        if "nll" in found and "record" in batch and self.compressor.shares is not None:
             found["gate"] = self.compressor.shares
             found["general"] = found["nll"].new_tensor([is_general(record) for record in batch["record"]])
         return found
