@@ -87,26 +87,8 @@ def analyze(
     """Analyse video, audio, pictures, texts, subtitles, tables, or folders of these."""
     from affectus.app.analyze import Choice, run
 
-    choice = Choice(
-        modalities,
-        transcript,
-        fps,
-        window,
-        language,
-        device,
-        baseline,
-        confidence,
-        conflict,
-        context,
-        gap_hints,
-        describe,
-        llm,
-        llm_timeout,
-        out,
-        formats,
-        as_json,
-        quiet,
-    )
+    choice = Choice(modalities, transcript, fps, window, language, device, baseline, confidence, conflict,
+                    context, gap_hints, describe, llm, llm_timeout, out, formats, as_json, quiet)  # fmt: skip
     try:
         raise typer.Exit(run(paths, choice))
     except KeyboardInterrupt:
