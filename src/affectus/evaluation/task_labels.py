@@ -210,8 +210,10 @@ def parse_answer(
     low = inner.lower()
     if rule == "contains":
         return truth if _spelling(known, order, truth).lower() in low else None
-    if rule in ("first", "last"):
-        return LabelMatcher(known.labels, {} if rule == "last" else known.synonyms, rule).match(inner).label
+    if rule == "first":
+        return LabelMatcher(known.labels, known.synonyms, "first").match(inner).label
+    if rule == "last":
+        return LabelMatcher(known.labels, mode="last").match(inner).label
     if rule == "substring":
         chosen = next((c for c in candidates if c.lower() in low), None)
     elif rule == "word":

@@ -285,7 +285,13 @@ class EmotionQwenPretrain(EmotionQwen):
         told: dict[str, Any] = {"mix": _MIX}
         told |= {"gate_loss": self.config.gate_weight} if self.config.gate_weight else {}
         taught = (_part("gate"),) if self.config.gate_weight else ()
-        joint = (_part("general"), _part("emotion"), _part("gate"), r".*\.lora_", r".*\.modules_to_save\.")
+        joint: tuple[str, ...] = (
+            _part("general"),
+            _part("emotion"),
+            _part("gate"),
+            r".*\.lora_",
+            r".*\.modules_to_save\.",
+        )
         if self.config.tuning == "full":
             joint = (r"model\.connectors\.", r"model\.language_model\.")
         return [

@@ -186,7 +186,8 @@ class OmniEmotion(GenerativeSystem):
 
     def branches(self) -> dict[str, Branch]:
         c = self.config
-        visual, gate = "mlp", [{}, {}]
+        visual = "mlp"
+        gate: list[dict[str, Any]] = [{}, {}]
         if c.instruction_gate:
             visual, gate = "instructed", [{"place": 0, "branches": 2}, {"place": 1, "branches": 2}]
         face_grid = 0 if c.face == "features" else c.face_grid
@@ -208,7 +209,7 @@ class OmniEmotion(GenerativeSystem):
     def phases(self) -> list[Phase]:
         """Two epochs of batches of 128, projectors and language model; sizes as inferred for the paper."""
         c = self.config
-        own = (r"model\.language_model\.",) if c.tuning == "full" else (r".*\.lora_",)
+        own: tuple[str, ...] = (r"model\.language_model\.",) if c.tuning == "full" else (r".*\.lora_",)
         own += (r".*\.modules_to_save\.",) if c.tuning == "lora" and c.learn_head else ()
         vision = (r"model\.encoders\.video\.",) if c.open_vision else ()
         return [Phase("joint", 2, 2e-5, 8, accumulate=16, weight_decay=0.0, warmup=0.03, final_lr=0.0,
