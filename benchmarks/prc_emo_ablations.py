@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--meld", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     args = parser.parse_args()
     recipe = read_recipe(RECIPE)
     parts = split_corpus(corpora.load("meld", args.meld, strict=False), recipe.options, recipe.seed)
@@ -143,6 +144,7 @@ def main() -> None:
     full = read_recipe(recipe_of("full", args.out / "full", store))
     base = scored(build_system(full), parts, full.options, args.out / "untrained")
     groups, pool = base["groups"], parts.pool or parts.learn
+    counts = np.bincount(truth, minlength=base["logits"].shape[1]).tolist()
     record: dict[str, Any] = {
         "model": "prc_emo",
         "corpus": "meld",
@@ -156,21 +158,24 @@ def main() -> None:
         "baselines": {name: entry(truth, guess, groups) for name, guess in others.items()},
         "arms": {"untrained": entry(truth, base["logits"].argmax(1), groups)},
         "new_words": {"n": int(fresh.sum()), "note": "weighted F1 on utterances whose words no demonstration has"},
+        "classes": registry.card("prc_emo").labels,
+        "given": {"truth": counts, "untrained": np.bincount(base["logits"].argmax(1), minlength=len(counts)).tolist()},
         "difference": {},
         "training": {},
         "environment": environment(),
     }
     guesses: dict[str, np.ndarray] = {}
-    for arm in ARMS:
+    for arm in args.arms:
         started = time.time()
         found, told = run_arm(arm, args.meld, args.out)
         assert (found["truth"] == truth).all()
         guesses[arm] = found["logits"].argmax(1)
         record["arms"][arm] = entry(truth, guesses[arm], groups)
         record["training"][arm] = told
+        record["given"] |= {arm: np.bincount(guesses[arm], minlength=len(counts)).tolist()}
         new = interval(weighted_f1, truth[fresh], guesses[arm][fresh], groups[fresh])
         record["new_words"][arm] = new._asdict()
-        if arm != "full":
+        if arm != "full" and "full" in guesses:
             difference = paired_interval(weighted_f1, truth, guesses["full"], guesses[arm], groups)
             record["difference"][f"full - {arm}"] = difference._asdict()
         print(arm, record["arms"][arm]["weighted_f1"], round(time.time() - started), "s", flush=True)
