@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from affectus.evaluation import measures
 from affectus.evaluation.record import Record, digest, environment, plain
 from affectus.evaluation.targets import first_group
 from affectus.evaluation.written import word_record
+
+if TYPE_CHECKING:
+    from affectus.systems.generative import GenerativeSystem
 
 #: Columns per input that the linear baseline sees; wider inputs are averaged over neighbouring values.
 _LINEAR_WIDTH = 2048
@@ -65,7 +69,8 @@ def record_run(recipe_path: Path, roots: Mapping[str, Path], folder: Path) -> di
     assert parts.test is not None
     if _writes(system, column := str(recipe.options.get("column", ""))):
         start = recipe.options.get("start")
-        record = word_record(system, parts.test, column, folder, registry.load(recipe.model, start) if start else None)
+        before: Any = registry.load(recipe.model, start) if start else None
+        record = word_record(system, parts.test, column, folder, before)
     else:
         record = score_rows(system, parts.test, recipe.options)
         record.baselines |= linear_baseline(
@@ -98,7 +103,7 @@ def _answered(truth: np.ndarray, answered: np.ndarray, groups: np.ndarray | None
     return found | {"macro_f1": measures.entry(macro_f1, truth, answered, groups, present_only=True)}
 
 
-def _writes(system: Any, column: str) -> bool:
+def _writes(system: Any, column: str) -> TypeGuard[GenerativeSystem]:
     """Whether word lists are what is compared."""
     return bool(getattr(system, "generative", False)) and column.startswith("labels:")
 
@@ -157,6 +162,7 @@ def linear_baseline(learn: Any, test: Any, dimensions: tuple[str, ...]) -> dict[
     Inputs wider than 2,048 numbers are averaged over neighbours; at most 6,000 training items are used. Where the only
     input is ids of a text, it sees which of them occur, in all items.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -170,7 +176,9 @@ def linear_baseline(learn: Any, test: Any, dimensions: tuple[str, ...]) -> dict[
     if "label" in train[0]:
         y, truth = (np.array([int(item["label"]) for item in part]) for part in (train, held))
         found = LogisticRegression(C=1.0 if texts else 0.01, max_iter=200)
-        guess = (found if texts else make_pipeline(StandardScaler(), found)).fit(x, y).predict(z)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline stops where it stands after 200 steps
+            guess = (found if texts else make_pipeline(StandardScaler(), found)).fit(x, y).predict(z)
         return {"linear": {metric.__name__: metric(truth, guess)
                            for metric in (uar, accuracy, macro_f1, weighted_f1)}}  # fmt: skip
     if "values" not in train[0]:
