@@ -239,28 +239,26 @@ def test_compounds_are_products_of_their_parts() -> None:
 
 
 def switching(count: int, seed: int) -> Batch:
-    """Each clip has one stream that tells its class; it is marked, and the others shout at random."""
+    """The video says which of the other two streams tells the class of its clip; the one that does not says any."""
     random, rule = np.random.default_rng(seed), np.random.default_rng(3)
-    sizes = Config.tiny().sizes
-    label, told = random.integers(0, 3, count), random.integers(0, 3, count)
+    label, told = random.integers(0, 3, count), random.integers(0, 2, count)
     batch: Batch = {"label": torch.from_numpy(label)}
-    for place, (name, size) in enumerate(zip(Config.tiny().streams, sizes, strict=True)):
-        codes = rule.normal(size=(3, size - 1))
-        said = np.where(told == place, label, random.integers(0, 3, count))
-        mark = np.where(told == place, 2.0, -2.0)[:, None]
-        frame = np.concatenate([2 * codes[said], mark], 1)[:, None] + 0.3 * random.normal(size=(count, 6, size))
+    for place, (name, size) in enumerate(zip(Config.tiny().streams, Config.tiny().sizes, strict=True)):
+        codes = 2 * rule.normal(size=(3, size))
+        said = told if name == "video" else np.where(told == place - 1, label, random.integers(0, 3, count))
+        frame = codes[said][:, None] + 0.3 * random.normal(size=(count, 6, size))
         batch[name] = torch.from_numpy(frame.astype("f4"))
     return batch
 
 
 def product(count: int, seed: int) -> Batch:
-    """The class is the sign of the product of one number of each of two streams, per clip."""
+    """The class is the product of the signs that two streams show in the same frame; each stream alone is random."""
     random = np.random.default_rng(seed)
-    a, b = random.choice([-1.0, 1.0], (2, count))
-    batch: Batch = {"label": torch.from_numpy((a * b > 0).astype(np.int64))}
-    for name, sign, size in (("video", a, 12), ("vggish", b, 8)):
-        frame = 0.5 * random.normal(size=(count, 6, size))
-        frame[:, :, 0] += sign[:, None]
+    label, signs = random.integers(0, 2, count), random.choice([-1.0, 1.0], (count, 6))
+    batch: Batch = {"label": torch.from_numpy(label)}
+    for name, shown, size in (("video", signs, 12), ("vggish", signs * (2 * label - 1)[:, None], 8)):
+        frame = 0.3 * random.normal(size=(count, 6, size))
+        frame[:, :, 0] += 2 * shown
         batch[name] = torch.from_numpy(frame.astype("f4"))
     return batch
 
@@ -275,9 +273,9 @@ def test_attention_across_modalities_beats_a_mean_of_logits() -> None:
         for fusion in ("lfan", "mean"):
             torch.manual_seed(seed)
             system = CompoundER(replace(Config.tiny(), fusion=fusion, labels=CARD.labels[:3]))
-            found[fusion] = share_right(fitted(system, switching(600, seed), 120), switching(300, seed + 70))
+            found[fusion] = share_right(fitted(system, switching(600, seed), 100), switching(300, seed + 70))
         gains.append(found["lfan"] - found["mean"])
-    assert min(gains) > 0.05, gains
+    assert min(gains) > 0.1, gains
 
 
 @pytest.mark.learning
@@ -285,16 +283,16 @@ def test_attention_across_modalities_beats_a_mean_of_logits() -> None:
 @pytest.mark.sheet("JMT beats MT when the label is a product of both streams")
 def test_the_joint_stream_helps_with_products() -> None:
     gains = []
-    for seed in range(3):
+    for seed in range(2):
         found = {}
         for fusion in ("jmt", "mt"):
             torch.manual_seed(seed)
             settings: dict[str, Any] = {"streams": ("video", "vggish"), "sizes": (12, 8),
                                         "channels": ((16, 16), (8, 8)), "labels": CARD.labels[:2]}  # fmt: skip
             system = CompoundER(replace(Config.tiny(), fusion=fusion, **settings))
-            found[fusion] = share_right(fitted(system, product(600, seed), 60, 3e-3), product(300, seed + 70))
+            found[fusion] = share_right(fitted(system, product(600, seed), 100, 5e-3), product(300, seed + 70))
         gains.append(found["jmt"] - found["mt"])
-    assert np.mean(gains) > 0, gains
+    assert np.mean(gains) > 0.01, gains  # without the joint stream the rule is found too, later
 
 
 @pytest.mark.learning
