@@ -80,6 +80,8 @@ def test_merging_takes_measured_sentences_and_leaves_quotations(small: Any, toke
         (f"{FACE} The voice sounds closest to happy (90%).", 5),
         ("The face shows closest to happy (60%).", 0),
         ("There is a cat.", 0),
+        (f"{VOICE} The words express joy (84%). What is said reads as joy (84%).", 10),
+        ("The words express joy (84%).", 0),
     ],
 )
 def test_a_description_is_scored_by_what_the_analyses_hold(description: str, score: int) -> None:

@@ -21,6 +21,7 @@ from affectus.lm.prompts import Message
 _LINE = re.compile(r"^(?:- |[A-Z][\w ]{2,30}: )(?P<text>\S.*)$", re.MULTILINE)
 _DESCRIBED = re.compile(r"Description:\n(?P<description>.*?)\n\n(?P<analyses>.*?)\n\nReply", re.DOTALL)
 _TOKEN = re.compile(r"\w+")
+_SPOKEN = re.compile(r"\b(?:words|is said)\b", re.IGNORECASE)
 _SAID = re.compile(r"^“[^”]*”")
 _END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
@@ -111,7 +112,8 @@ class SelectingClient:
 @dataclass(frozen=True)
 class SharedSentences:
     """Scores a description by rule, for models that are too small to judge: 10 times the share of its sentences whose
-    words and numbers all stand in one analysis (asked with the prompt `review/agreement`).
+    words and numbers all stand in one analysis (asked with the prompt `review/agreement`). Sentences about the words
+    that were said are left out, as no analysis speaks of them; a description of nothing else scores 0.
 
     The packaged model gave the score 0 to each of the first descriptions it was shown, right or wrong.
     """
@@ -130,6 +132,7 @@ class SharedSentences:
         if found is None:
             raise ModelError(self.name, "the question holds no description")
         held = [set(_TOKEN.findall(line["text"].lower())) for line in _LINE.finditer(found["analyses"])]
-        told = [set(_TOKEN.findall(s.lower())) for s in _END.split(found["description"]) if s.strip()]
+        sentences = [s for s in _END.split(found["description"]) if s.strip() and not _SPOKEN.search(s)]
+        told = [set(_TOKEN.findall(s.lower())) for s in sentences]
         share = sum(any(words <= own for own in held) for words in told) / max(1, len(told))
         return f'{{"score": {round(10 * share)}}}'
