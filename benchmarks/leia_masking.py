@@ -60,10 +60,10 @@ def run_arm(arm: str, roots: dict[str, Path], posts: int, epochs: int, seed: int
     leia = registry.build("leia", settings(), seed=seed)
     if arm != "none":
         words = registry.build("leia", settings(masking=arm), "pretrain", seed)
-        phase = Phase("masked words", epochs=1, lr=1e-4, batch_size=32, weight_decay=0.01, warmup=0.06)
+        phase = Phase("masked words", epochs=1, lr=2e-4, batch_size=32, weight_decay=0.01, warmup=0.06)
         learnt(words, CorpusItems(train.take(chosen), words, ""), phase, seed)
         leia.initialise(words.state_dict())
-    phase = Phase("finetune", epochs=epochs, lr=5e-5, batch_size=32, weight_decay=0.01, warmup=0.06)
+    phase = Phase("finetune", epochs=epochs, lr=2e-4, batch_size=32, weight_decay=0.01, warmup=0.06)
     learnt(leia, CorpusItems(train.take(chosen), leia, COLUMNS["goemotions"]), phase, seed)
     found: dict[str, Any] = {"seconds": time.time() - started}
     for name, root in roots.items():
@@ -103,7 +103,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--posts", type=int, default=12_000)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=1)
     args = parser.parse_args()
     roots = {"goemotions": args.goemotions, "emocontext": args.emocontext, "semeval2018": args.semeval}
