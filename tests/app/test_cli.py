@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -288,8 +290,11 @@ def test_score_of_an_unknown_benchmark_is_one_line(affectus: Run, tmp_path: Path
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
+    """A run that hears an interrupt even where the tests themselves are run in the background and do not."""
     command = [sys.executable, "-m", "affectus.app.cli", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, **pipes, env=dict(os.environ), preexec_fn=hears)
 
 
 def test_interrupting_keeps_what_is_finished(
