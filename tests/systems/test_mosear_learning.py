@@ -169,8 +169,11 @@ def tuned(seed: int, way: str) -> dict[str, float]:
     "MoSE raises the visual-aligned accuracy by >= 10 points, audio-aligned within 3, against plain LoRA"
 )
 def test_experts_against_one_shared_adapter_of_equal_size() -> None:
-    """Mean over three seeds; the margins are those of the sheet."""
-    shared, experts = ([tuned(seed, way) for seed in SEEDS] for way in ("shared", "experts"))
+    """Mean over three seeds; the margins are those of the sheet.
+
+    The material (one conflict in ten follows the face, 60 steps) was settled on seeds 0 and 1, so others decide.
+    """
+    shared, experts = ([tuned(seed, way) for seed in (2, 3, 4)] for way in ("shared", "experts"))
 
     def mean(results: list[dict[str, float]], subset: str) -> float:
         return sum(result[subset] for result in results) / len(results)
