@@ -85,8 +85,7 @@ class ImageInput(InputSpec):
 
     def fitted(self, image: np.ndarray) -> np.ndarray:
         """The picture at the size of the input, still RGB uint8."""
-        if image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise MediaError("image", f"has shape {image.shape}; RGB (height, width, 3) is needed")
+        need_rgb(image, "image")
         if self.fit == "stretch":
             return resized(image, (self.size, self.size), self.interpolation)
         target = max(self.resize, self.size)
@@ -118,8 +117,7 @@ class SqueezedInput(InputSpec):
         return (3, self.height, self.width)
 
     def __call__(self, raw: np.ndarray) -> np.ndarray:
-        if raw.ndim != 3 or raw.shape[2] != 3 or not raw.size:
-            raise MediaError("image", f"has shape {raw.shape}; RGB (height, width, 3) is needed")
+        need_rgb(raw, "image")
         return standardise(resized(raw, (self.width, self.height), "pillow-bilinear"), self.statistics)
 
 
@@ -292,6 +290,12 @@ class ArrayInput(InputSpec):
         ):
             raise ConfigError("features", f"have shape {found.shape}; {self.size} is needed")
         return found
+
+
+def need_rgb(image: np.ndarray, name: str) -> None:
+    """MediaError, under that name, unless the picture is RGB (height, width, 3)."""
+    if image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise MediaError(name, f"has shape {image.shape}; RGB (height, width, 3) is needed")
 
 
 def resized(image: np.ndarray, size: tuple[int, int], interpolation: Interpolation = "bilinear") -> np.ndarray:

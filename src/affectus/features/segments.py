@@ -10,7 +10,7 @@ import numpy as np
 
 from affectus.errors import MediaError
 from affectus.features.boxes import letterbox
-from affectus.features.inputs import NONE, InputSpec, Interpolation, resized, standardise
+from affectus.features.inputs import NONE, InputSpec, Interpolation, need_rgb, resized, standardise
 
 
 def segment_middles(count: int, segments: int) -> np.ndarray:
@@ -66,8 +66,7 @@ class SegmentInput(InputSpec):
 
     def picture(self, image: np.ndarray) -> np.ndarray:
         """One frame (H, W, 3) → (3, size, size)."""
-        if image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise MediaError("frame", f"has shape {image.shape}; RGB (height, width, 3) is needed")
+        need_rgb(image, "frame")
         if self.fit == "letterbox":
             return standardise(letterbox(image, self.size), self.statistics)
         return standardise(resized(image, (self.size, self.size), self.interpolation), self.statistics)

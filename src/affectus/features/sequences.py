@@ -11,7 +11,7 @@ import numpy as np
 
 from affectus.errors import ConfigError, MediaError
 from affectus.features.highlight import blended
-from affectus.features.inputs import CLIP_STATISTICS, ImageInput, InputSpec, resized, standardise
+from affectus.features.inputs import CLIP_STATISTICS, ImageInput, InputSpec, need_rgb, resized, standardise
 from affectus.features.mel import log_mel_whisper
 from affectus.features.reading import face_detector
 
@@ -96,8 +96,7 @@ class FramePairs(InputSpec):
         return made.reshape(-1, 2, *made.shape[1:])
 
     def _picture(self, image: np.ndarray) -> np.ndarray:
-        if image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise MediaError("frame", f"has shape {image.shape}; RGB (height, width, 3) is needed")
+        need_rgb(image, "frame")
         shown = blended(image, face_detector().detect(image)) if self.highlight else image
         return standardise(resized(shown, (self.width, self.height), "bicubic"), CLIP_STATISTICS)
 
