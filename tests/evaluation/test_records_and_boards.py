@@ -17,7 +17,7 @@ import pytest
 from affectus import corpora, evaluation, labels
 from affectus.errors import ConfigError
 from affectus.evaluation.board import boards
-from affectus.evaluation.record import plain, skip_list
+from affectus.evaluation.record import plain, read_record, skip_list
 from affectus.evaluation.scoring import _TASKS
 
 
@@ -113,6 +113,24 @@ def test_markdown_puts_printed_numbers_in_the_same_unit(save: Callable[..., Path
     assert "a\\|b" in text
     widths = {line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("|")}
     assert len(widths) == 1
+
+
+def test_a_system_stands_beside_what_its_card_prints_for_that_corpus(save: Callable[..., Path]) -> None:
+    card = [
+        {"corpus": "meld", "metric": "weighted_f1", "value": 0.6671, "protocol": "text, test split", "source": "paper"},
+        {"corpus": "iemocap", "metric": "weighted_f1", "value": 0.6986, "protocol": "test", "source": "paper"},
+    ]
+    rows = boards([read_record(save(published=card, model="one")), read_record(save(published=card, model="two"))])[0]
+    printed = [row for row in rows.rows if row[0] == "published"]
+    assert [row[1] for row in printed] == ["one as printed", "two as printed"]
+    assert {row[3][0] for row in printed} == {"66.71"}
+    assert {row[4] for row in printed} == {"text, test split; paper"}
+
+
+def test_the_records_of_this_repository_make_boards() -> None:
+    files = sorted((Path(__file__).parents[2] / "results" / "systems").glob("*.json"))
+    text = evaluation.scoreboard(files)
+    assert all(f"**{read_record(file).model} " in text for file in files)
 
 
 def test_html_is_one_escaped_page(save: Callable[..., Path]) -> None:

@@ -80,7 +80,7 @@ def _board(records: list[Record]) -> Board:
     for name, scores in first.baselines.items():
         known = {metric: Entry(value=value) for metric, value in scores.items()}
         rows.append(("baseline", name.replace("_", " "), str(first.n), _cells(known, metrics), "of the same items"))
-    rows += _published(first, metrics)
+    rows += _published(records, metrics)
     rule = first.notes[0] if first.benchmark and first.notes else f"scored on {first.target or 'labels'}"
     if first.benchmark and not first.published:
         rule += ". No published number follows this rule"
@@ -90,15 +90,28 @@ def _board(records: list[Record]) -> Board:
 def _metrics(records: Sequence[Record]) -> tuple[str, ...]:
     """Columns: the headline, metrics with published numbers, then the others, up to a handful."""
     known = list(dict.fromkeys(name for record in records for name in record.metrics))
-    first = [records[0].headline, *(str(entry["metric"]) for record in records for entry in record.published)]
+    first = [records[0].headline, *(str(entry["metric"]) for record in records for entry in _printed(record))]
     order = [name for name in dict.fromkeys(first) if name in known]
     return tuple((order + [name for name in known if name not in order])[: max(_COLUMNS, len(order))])
 
 
-def _published(record: Record, metrics: Sequence[str]) -> list[tuple[str, str, str, tuple[str, ...], str]]:
+def _printed(record: Record) -> list[dict[str, Any]]:
+    """Printed numbers that belong beside a record: those of its benchmark, or those on its card for its corpus, which
+    name their own protocol."""
+    found = []
+    for entry in record.published:
+        if "system" in entry:
+            found.append(entry)
+        elif entry.get("corpus") == record.corpus:
+            source = "; ".join(str(entry[key]) for key in ("protocol", "source") if entry.get(key))
+            found.append({**entry, "system": f"{record.model} as printed", "source": source})
+    return found
+
+
+def _published(records: Sequence[Record], metrics: Sequence[str]) -> list[tuple[str, str, str, tuple[str, ...], str]]:
     """One row per system and source of the printed numbers."""
     held: dict[tuple[str, str], dict[str, Entry]] = {}
-    for entry in record.published:
+    for entry in (entry for record in records for entry in _printed(record)):
         scale = 0.01 if entry.get("unit") == "percent" else 1.0
         key = (str(entry["system"]), str(entry.get("source", "")))
         held.setdefault(key, {})[str(entry["metric"])] = Entry(value=float(entry["value"]) * scale)
