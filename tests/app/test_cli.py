@@ -349,3 +349,15 @@ def test_cards_of_readings_of_conversations(affectus: Run, name: str) -> None:
     result = affectus("models", name)
     assert result.code == 0
     assert "numbers" in result.out
+
+
+def test_systems_are_listed_and_each_card_is_shown(affectus: Run) -> None:
+    listed = affectus("systems")
+    assert listed.code == 0
+    names = [card["name"] for card in json.loads(affectus("systems", "--json").out)]
+    assert len(names) == 25
+    for name in names:
+        assert name in listed.out
+        shown = affectus("systems", name)
+        assert (shown.code, shown.err) == (0, ""), name
+        assert name in shown.out

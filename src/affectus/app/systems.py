@@ -36,7 +36,8 @@ def show_system(name: str, as_json: bool) -> None:
     record = {k: v for k, v in card.as_dict().items() if k != "published" and v}
     print_table(("", card.name), [(k, _plain(v)) for k, v in record.items()], card.title)
     rows = [(p.corpus, p.protocol, p.metric, p.value, p.source) for p in card.published]
-    print_table(("corpus", "protocol", "metric", "value", "source"), rows, "Published results")
+    if rows:
+        print_table(("corpus", "protocol", "metric", "value", "source"), rows, "Published results")
 
 
 def predict(name: str, weights: Path, media: Sequence[Path], out: Path | None, as_json: bool) -> int:
@@ -82,8 +83,7 @@ def _record(prediction: Prediction) -> dict[str, Any]:
 
 
 def _best(card: SystemCard) -> str:
-    first = card.published[0]
-    return f"{first.corpus} {first.metric} {first.value:g}"
+    return " ".join(f"{p.corpus} {p.metric} {p.value:g}" for p in card.published[:1]) or "no number known"
 
 
 def _plain(value: Any) -> str:
