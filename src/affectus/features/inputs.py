@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -33,10 +33,13 @@ _PILLOW = {"pillow-bilinear": Image.Resampling.BILINEAR, "pillow-bicubic": Image
 class InputSpec(ABC):
     """What every specification has."""
 
+    #: The part of a file it takes, where no setting `of` chooses one.
+    takes: ClassVar[str] = ""
+
     @property
-    @abstractmethod
     def source(self) -> str:
         """The part of a file it takes: image, face, frames, faces, audio, text, eeg, or features made elsewhere."""
+        return str(getattr(self, "of", self.takes))
 
     @property
     @abstractmethod
@@ -71,11 +74,6 @@ class ImageInput(InputSpec):
     of: Literal["image", "face"] = "image"
 
     @property
-    def source(self) -> str:
-        """ "image" or "face"."""
-        return self.of
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """(channels, size, size)."""
         return (1 if self.grey else 3, self.size, self.size)
@@ -106,10 +104,7 @@ class SqueezedInput(InputSpec):
     width: int = 384
     statistics: tuple[tuple[float, ...], tuple[float, ...]] = CLIP_STATISTICS
 
-    @property
-    def source(self) -> str:
-        """ "image"."""
-        return "image"
+    takes: ClassVar[str] = "image"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,11 +123,6 @@ class TextureInput(InputSpec):
     size: int = 224
     interpolation: Literal["bilinear", "bicubic", "area"] = "bilinear"
     of: Literal["image", "face"] = "face"
-
-    @property
-    def source(self) -> str:
-        """ "image" or "face"."""
-        return self.of
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -157,11 +147,6 @@ class ClipInput(InputSpec):
     sampling: Literal["middle", "even"] = "middle"
     picture: ImageInput = ImageInput()
     of: Literal["frames", "faces"] = "faces"
-
-    @property
-    def source(self) -> str:
-        """ "frames" or "faces"."""
-        return self.of
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -195,10 +180,7 @@ class FbankInput(InputSpec):
     doubled: bool = True
     crop: Literal["start", "middle"] = "start"
 
-    @property
-    def source(self) -> str:
-        """ "audio"."""
-        return "audio"
+    takes: ClassVar[str] = "audio"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -221,10 +203,7 @@ class WaveInput(InputSpec):
     samples: int = 160_000
     rate: int = 16000
 
-    @property
-    def source(self) -> str:
-        """ "audio"."""
-        return "audio"
+    takes: ClassVar[str] = "audio"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -245,10 +224,7 @@ class TextInput(InputSpec):
     length: int = 77
     pad: int = 0
 
-    @property
-    def source(self) -> str:
-        """ "text"."""
-        return "text"
+    takes: ClassVar[str] = "text"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -272,11 +248,6 @@ class ArrayInput(InputSpec):
     size: tuple[int, ...] = (0,)
     of: str = "features"
     make: Callable[[Any], np.ndarray] | None = None
-
-    @property
-    def source(self) -> str:
-        """The part of a file that `make` takes, or "features"."""
-        return self.of
 
     @property
     def shape(self) -> tuple[int, ...]:

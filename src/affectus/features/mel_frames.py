@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,10 +20,7 @@ class MelFrames(InputSpec):
     seconds: float = 10.0
     bins: int = 128
 
-    @property
-    def source(self) -> str:
-        """ "audio"."""
-        return "audio"
+    takes: ClassVar[str] = "audio"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import unicodedata
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -62,10 +62,7 @@ class NgramInput(InputSpec):
     length: int = 512
     unit: Unit = "character"
 
-    @property
-    def source(self) -> str:
-        """ "text"."""
-        return "text"
+    takes: ClassVar[str] = "text"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -52,10 +53,7 @@ class PersonInput(InputSpec):
     picture: ImageInput = field(default_factory=ImageInput)
     find: Callable[[np.ndarray], Box | None] = largest_person
 
-    @property
-    def source(self) -> str:
-        """ "image"."""
-        return "image"
+    takes: ClassVar[str] = "image"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -52,11 +52,6 @@ class SegmentInput(InputSpec):
     of: Literal["frames", "faces"] = "faces"
 
     @property
-    def source(self) -> str:
-        """ "frames" or "faces"."""
-        return self.of
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """(frames, 3, size, size)."""
         return (self.frames, 3, self.size, self.size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -47,11 +47,6 @@ class FrameSequence(InputSpec):
     of: Literal["frames", "faces"] = "faces"
 
     @property
-    def source(self) -> str:
-        """ "frames" or "faces"."""
-        return self.of
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """(frames, channels, size, size)."""
         return (self.frames, *self.picture.shape)
@@ -80,11 +75,6 @@ class FramePairs(InputSpec):
             raise ConfigError("frames", f"{self.frames} frames do not make pairs", "give an even number")
 
     @property
-    def source(self) -> str:
-        """ "frames" or "image"."""
-        return self.of
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """(pairs, 2, channels, height, width); pairs vary because a picture is one."""
         return (-1, 2, 3, self.height, self.width)
@@ -109,10 +99,7 @@ class SoundClips(InputSpec):
     seconds: float = 2.0
     rate: int = 16000
 
-    @property
-    def source(self) -> str:
-        """ "audio"."""
-        return "audio"
+    takes: ClassVar[str] = "audio"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -136,10 +123,7 @@ class WhisperWindows(InputSpec):
     seconds: float = 30.0
     rate: int = 16000
 
-    @property
-    def source(self) -> str:
-        """ "audio"."""
-        return "audio"
+    takes: ClassVar[str] = "audio"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -176,11 +160,6 @@ class CellFeatures(InputSpec):
     of: Literal["frames", "faces"] = "faces"
 
     @property
-    def source(self) -> str:
-        """ "frames" or "faces"."""
-        return self.of
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """(frames, cells²)."""
         return (self.frames, self.cells**2)
@@ -204,10 +183,7 @@ class BandFeatures(InputSpec):
     seconds: float = 0.25
     rate: int = 16000
 
-    @property
-    def source(self) -> str:
-        """ "audio"."""
-        return "audio"
+    takes: ClassVar[str] = "audio"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -227,10 +203,7 @@ class BandFeatures(InputSpec):
 class PlainText(InputSpec):
     """The text itself, for models that have a tokenizer of their own; a batch holds it as a list."""
 
-    @property
-    def source(self) -> str:
-        """ "text"."""
-        return "text"
+    takes: ClassVar[str] = "text"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,10 +30,7 @@ class TurnsInput(InputSpec):
     neighbours: bool = True
     causal: bool = False
 
-    @property
-    def source(self) -> str:
-        """ "turns"."""
-        return "turns"
+    takes: ClassVar[str] = "turns"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,10 +69,7 @@ class MelPicture(InputSpec):
     bins: int = 128
     rate: int = 16000
 
-    @property
-    def source(self) -> str:
-        """ "audio"."""
-        return "audio"
+    takes: ClassVar[str] = "audio"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ voice, and a transcript that is given or made."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -87,10 +87,7 @@ class ClipWords(InputSpec):
     def __repr__(self) -> str:
         return f"ClipWords({self.ids!r}, {self.modalities!r}, levels={self.levels}, parity={self.parity!r})"
 
-    @property
-    def source(self) -> str:
-        """ "clip"."""
-        return "clip"
+    takes: ClassVar[str] = "clip"
 
     @property
     def shape(self) -> tuple[int, ...]:

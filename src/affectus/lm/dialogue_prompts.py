@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -35,10 +35,7 @@ _ACTORS = {"1": ("MARY", "JAMES"), "2": ("PATRICIA", "JOHN"), "3": ("JENNIFER", 
 class AskedTurn(InputSpec):
     """The turns of a transcript → the record that asks for its last one."""
 
-    @property
-    def source(self) -> str:
-        """ "turns"."""
-        return "turns"
+    takes: ClassVar[str] = "turns"
 
     @property
     def shape(self) -> tuple[int, ...]:
