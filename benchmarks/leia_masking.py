@@ -4,8 +4,9 @@
 
 Each arm starts from the packaged MiniLM, sees the same posts for the same number of steps (or none), is fine-tuned on
 the five classes of GoEmotions with the same settings, and is scored on GoEmotions dev and, out of domain, on the
-validation parts of EmoContext (third turn alone) and SemEval-2018. Nothing is chosen on any of them. The labels are
-those of readers, not of writers. The head that predicts words starts afresh, since the packaged encoder has none.
+validation parts of EmoContext (third turn alone) and SemEval-2018. Nothing is chosen on any of them, but that rate and
+epochs were raised once, for all arms, after a first run in which every arm named one class. The labels are those of
+readers, not of writers. The head that predicts words starts afresh, since the packaged encoder has none.
 """
 
 from __future__ import annotations
