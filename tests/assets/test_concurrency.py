@@ -19,12 +19,6 @@ from affectus.errors import AssetError
 DATA = bytes(range(256)) * 40
 
 
-def everything_below(folder: Path) -> list[str]:
-    """Files kept for good: locks aside."""
-    files = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return sorted(f for f in files if not f.startswith("locks/"))
-
-
 CHILD = """
 import sys, time
 from pathlib import Path
@@ -93,7 +87,7 @@ def test_two_processes_fetch_once(child, tmp_path: Path, cache_root: Path) -> No
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
-def test_a_killed_fetch_leaves_no_half_file(child, tmp_path: Path, cache_root: Path) -> None:
+def test_a_killed_fetch_leaves_no_half_file(child, tmp_path: Path, kept) -> None:
     process = child("hang")
     deadline = time.monotonic() + 60
     while not (tmp_path / "log.started").exists():
@@ -103,9 +97,9 @@ def test_a_killed_fetch_leaves_no_half_file(child, tmp_path: Path, cache_root: P
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not assets.available("net")
-    assert [f for f in everything_below(cache_root) if f.startswith("assets/")] == []
+    assert [f for f in kept() if f.startswith("assets/")] == []
     assert assets.resolve("net").read_bytes() == DATA
-    assert everything_below(cache_root) == ["assets/net/net.onnx"]
+    assert kept() == ["assets/net/net.onnx"]
 
 
 def test_a_held_lock_times_out_by_name(cache_root: Path) -> None:

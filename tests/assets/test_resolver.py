@@ -17,19 +17,13 @@ DATA = bytes(range(256)) * 40
 OTHER = b"tokens"
 
 
-def everything_below(folder: Path) -> list[str]:
-    """Files kept for good: locks aside."""
-    files = (p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return sorted(f for f in files if not f.startswith("locks/"))
-
-
-def test_fetches_one_file_from_the_index(index, cache_root: Path) -> None:
+def test_fetches_one_file_from_the_index(index, cache_root: Path, kept) -> None:
     index.publish("net", {"net.onnx": DATA})
     assert not assets.available("net")
     path = assets.resolve("net")
     assert path == cache_root / "assets/net/net.onnx"
     assert path.read_bytes() == DATA
-    assert everything_below(cache_root) == ["assets/net/net.onnx"]
+    assert kept() == ["assets/net/net.onnx"]
     assert assets.available("net")
     assert assets.verify("net") == path
 
@@ -84,20 +78,20 @@ def test_assets_of_one_archive_come_together(index, monkeypatch) -> None:
     assert not assets.available("broken")
 
 
-def test_wrong_archive_hash_is_refused_and_not_kept(index, cache_root: Path) -> None:
+def test_wrong_archive_hash_is_refused_and_not_kept(index, kept) -> None:
     index.publish("net", {"net.onnx": DATA}, archive_sha256="a" * 64)
     with pytest.raises(
         AssetError, match=r"net: cannot be fetched: .*not the pinned aaaaaaaaaaaa…; refused and deleted"
     ):
         assets.resolve("net")
-    assert everything_below(cache_root) == []
+    assert kept() == []
 
 
-def test_wrong_file_hash_is_refused_and_not_kept(index, cache_root: Path) -> None:
+def test_wrong_file_hash_is_refused_and_not_kept(index, kept) -> None:
     index.publish("net", {"net.onnx": DATA}, pinned={"net.onnx": "b" * 64})
     with pytest.raises(AssetError, match=r"net.onnx has SHA-256 .*not the pinned bbbbbbbbbbbb…; refused"):
         assets.resolve("net")
-    assert everything_below(cache_root) == []
+    assert kept() == []
 
 
 def test_a_later_source_helps_out(index) -> None:
@@ -108,7 +102,7 @@ def test_a_later_source_helps_out(index) -> None:
     assert assets.resolve("net").read_bytes() == DATA
 
 
-def test_absent_from_the_index_names_the_reason(index, cache_root: Path) -> None:
+def test_absent_from_the_index_names_the_reason(index, kept) -> None:
     asset = index.publish("net", {"net.onnx": DATA})
     (index.folder / asset.sources[0].archive).unlink()
     with pytest.raises(
@@ -117,7 +111,7 @@ def test_absent_from_the_index_names_the_reason(index, cache_root: Path) -> None
         assets.resolve("net")
     assert "://" not in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert everything_below(cache_root) == []
+    assert kept() == []
 
 
 def test_damaged_cache_is_replaced(index) -> None:
@@ -161,11 +155,11 @@ def test_an_installed_distribution_is_used_and_not_imported(index, installed, mo
     assert (entry.present, entry.path) == (True, weights / "net.onnx")
 
 
-def test_an_installed_folder_is_copied_into_the_cache(index, installed, cache_root: Path, no_processes) -> None:
+def test_an_installed_folder_is_copied_into_the_cache(index, installed, cache_root: Path, kept, no_processes) -> None:
     index.publish("lm", {"model.bin": DATA, "tokenizer.json": OTHER})
     installed({"model.bin": DATA, "tokenizer.json": OTHER})
     assert assets.resolve("lm") == cache_root / "assets/lm"
-    assert everything_below(cache_root) == ["assets/lm/model.bin", "assets/lm/tokenizer.json"]
+    assert kept() == ["assets/lm/model.bin", "assets/lm/tokenizer.json"]
 
 
 def test_an_installed_copy_of_another_version_is_not_used(index, installed, cache_root: Path) -> None:

