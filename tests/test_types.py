@@ -1,4 +1,4 @@
-"""Cards are the same before and after a file."""
+"""Cards are the same before and after a file; a timeline prints as a few lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from affectus import models
-from affectus.types import Card
+from affectus.types import Card, Timeline
 
 CARD = Card(
     "face",
@@ -52,3 +52,12 @@ def test_unknown_fields_are_refused(tmp_path: Path) -> None:
     (tmp_path / "card.json").write_text(json.dumps({"name": "face", "mood": "good"}))
     with pytest.raises(ValueError, match=r"unknown card fields \['mood'\]"):
         Card.read(tmp_path / "card.json")
+
+
+def test_a_timeline_prints_as_a_few_lines() -> None:
+    rows = [{"file": f"{name}.mp4", "space": space} for name in "abcde" for space in ("va", "va", "decision")]
+    thumbnails = {"0": "data:image/jpeg;base64," + "A" * 10_000}
+    shown = repr(Timeline.from_rows(rows, {"files": {"a.mp4": {"thumbnails": thumbnails}}}))
+    assert shown == "Timeline: 15 rows of a.mp4, b.mp4, c.mp4 and 2 more\n  rows by space: va 10, decision 5"
+    assert repr(Timeline.from_rows([])) == "Timeline: 0 rows of no file"
+    assert repr(Timeline.from_rows(rows[:1])).startswith("Timeline: 1 row of a.mp4\n")

@@ -212,7 +212,7 @@ def timeline_schema() -> pyarrow.Schema:
     return pa.schema([(name, kinds[kind]) for name, kind in TIMELINE_COLUMNS.items()])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Timeline:
     """The result of an analysis: one long table and the facts that go with it.
 
@@ -252,6 +252,17 @@ class Timeline:
 
     def __len__(self) -> int:
         return self.table.num_rows
+
+    def __repr__(self) -> str:
+        """What it holds in a few lines, as the table and the pictures in the meta data have no end."""
+        import pyarrow.compute as pc
+
+        names = self.files
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        spaces = pc.value_counts(self.table["space"]).to_pylist()
+        held = ", ".join(f"{part['values']} {part['counts']}" for part in spaces)
+        rows = f"{len(self):,} row{'s' if len(self) != 1 else ''}"
+        return f"Timeline: {rows} of {shown or 'no file'}" + (f"\n  rows by space: {held}" if held else "")
 
     @property
     def files(self) -> list[str]:
@@ -305,11 +316,14 @@ class Timeline:
 
         return figure(self, file or (self.files[0] if self.files else ""))
 
-    def save(self, path: str | Path) -> Path:
-        """Write by suffix: .parquet .csv .json .vtt .eaf .TextGrid .html; returns the path written."""
+    def save(self, path: str | Path, home: str | Path | None = None) -> Path:
+        """Write by suffix: .parquet .csv .json .vtt .eaf .TextGrid .html; returns the path written.
+
+        A report plays the recording by its place relative to its own folder, or to `home` where it will be moved.
+        """
         from affectus.report import save
 
-        return save(self, Path(path))
+        return save(self, Path(path), home)
 
     @classmethod
     def read(cls, path: str | Path) -> Timeline:

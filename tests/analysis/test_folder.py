@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -11,8 +12,10 @@ import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
+from PIL import Image
 
 from affectus import analyze
 from affectus.analysis.folder import FILES, MARKER, Outcome, analyze_each
@@ -52,6 +55,15 @@ def test_formats_can_be_chosen_and_parquet_is_always_there(tmp_path: Path) -> No
     assert names == {"timeline.parquet", "timeline.json", MARKER}
     with pytest.raises(ConfigError, match="docx"):
         analyze(tmp_path / "in", tmp_path / "out", formats=("docx",))
+
+
+def test_the_report_finds_the_recording(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (64, 48), (90, 20, 20)).save(tmp_path / "in/a picture.png")
+    analyze(tmp_path / "in", tmp_path / "out", modalities="scene")
+    folder = tmp_path / "out/a picture.png"
+    (source,) = re.findall(r'class="media" src="([^"]+)"', (folder / "report.html").read_text(encoding="utf-8"))
+    assert (folder / unquote(source)).samefile(tmp_path / "in/a picture.png")
 
 
 @pytest.mark.assets

@@ -234,7 +234,7 @@ def test_recording_is_no_text(tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    with pytest.raises(MediaError, match="is image, not text"):
+    with pytest.raises(MediaError, match="is a picture, not text"):
         media.read_turns(tmp_path / "a.png")
 
 

@@ -194,7 +194,7 @@ class _Target:
         timeline = _timeline(path, self.settings, self.engines, self.report)
         work = self.root / _WORK / f"{name}.{os.getpid()}.new"
         try:
-            self._write(timeline, path, content, work)
+            self._write(timeline, path, content, work, folder)
             self._publish(work, name)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -208,7 +208,7 @@ class _Target:
         """The speech recogniser that is ready; one that was fetched since makes missing words worth another run."""
         return transcription.engine(self.settings.language) if "words" in self.settings.modalities else None
 
-    def _write(self, timeline: Timeline, path: Path, content: str, work: Path) -> None:
+    def _write(self, timeline: Timeline, path: Path, content: str, work: Path, home: Path) -> None:
         if self.report:
             self.report(path, "writing", 0.0)
         try:
@@ -216,7 +216,7 @@ class _Target:
             facts = timeline.meta["files"][str(path)]
             for name in self.formats:
                 if name not in TIMED or facts["kind"] in ("video", "audio", "subtitles"):
-                    timeline.save(work / FILES[name])
+                    timeline.save(work / FILES[name], home)
             marker = {
                 "source": os.path.realpath(path),
                 "content": content,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from affectus import __version__, media
-from affectus.analysis import baseline, explanation, speakers, texts
+from affectus.analysis import baseline, explanation, speakers, texts, transcripts
 from affectus.analysis.engines import Engines
 from affectus.analysis.fusion import UNCERTAIN
 from affectus.analysis.memory import give_back, steady
@@ -22,7 +22,7 @@ from affectus.analysis.perceive_words import WordsTurn
 from affectus.analysis.persons import FusedWindow, Gatherer, write_window
 from affectus.analysis.rows import RowSink
 from affectus.analysis.settings import Settings
-from affectus.errors import AffectusError, MediaError
+from affectus.errors import AffectusError, ConfigError, MediaError
 from affectus.media.tracking import CutDetector
 from affectus.types import Card, Frame, Timeline, Turn
 
@@ -30,6 +30,8 @@ log = logging.getLogger("affectus.analysis")
 
 #: Called with the stage and the share of it that is done, 0…1.
 Progress = Callable[[str, float], None]
+#: Kinds of files as a user calls them.
+_A_KIND = {"video": "a video", "audio": "a sound", "image": "a picture"}
 #: Recordings longer than this (s) give memory back between stages; for short ones loading it anew costs more.
 LONG = 600.0
 #: Seconds of sound per block.
@@ -66,6 +68,9 @@ def analyze_file(path: Path, settings: Settings, engines: Engines, progress: Pro
     with RowSink(str(path)) as sink:
         if info.kind in ("video", "audio"):
             _recording(path, settings, engines, found, sink, tell)
+        elif settings.transcript is not None:
+            reason = f"belongs to a recording, but {path.name} is {_A_KIND.get(info.kind, 'a text')}"
+            raise ConfigError("transcript", reason, "leave --transcript away or give a video or sound file")
         elif info.kind == "image":
             _picture(path, settings, engines, found, sink)
         else:
@@ -79,7 +84,7 @@ def _recording(
     path: Path, settings: Settings, engines: Engines, found: Findings, sink: RowSink, tell: Progress
 ) -> None:
     steady()
-    cues = _transcript(path, settings, found)
+    cues = transcripts.read(path, settings, found)
     if found.info.has_video:
         _pictures(path, settings, engines, found, sink, tell)
     if found.info.has_audio:
@@ -106,20 +111,6 @@ def _recording(
             found.windows.append(window)
     explanation.explain(found, engines, sink, settings)
     tell("fusion", 1.0)
-
-
-def _transcript(path: Path, settings: Settings, found: Findings) -> list[Turn] | None:
-    """Turns of the transcript given or found beside the recording; None when there is none."""
-    file = settings.transcript or media.sidecar(path)
-    if file is None:
-        return None
-    turns = media.read_turns(file, found.warnings)
-    timed = [t for t in turns if np.isfinite(t.start) and np.isfinite(t.end)]
-    if len(timed) < len(turns):
-        found.warnings.append(
-            f"{len(turns) - len(timed)} of {len(turns)} turns of {file.name} have no times and are not fused"
-        )
-    return turns
 
 
 def _pictures(path: Path, settings: Settings, engines: Engines, found: Findings, sink: RowSink, tell: Progress) -> None:
@@ -289,9 +280,8 @@ def _refuse_nothing(path: Path, settings: Settings, engines: Engines, found: Fin
             found.missing.setdefault(name, reason)
     chosen = [name for name in able if name in settings.modalities]
     if not chosen:
-        raise MediaError(
-            path, f"is {found.info.kind}, which none of the chosen modalities can look at", f"add {' or '.join(able)}"
-        )
+        kind = _A_KIND.get(found.info.kind, "a text")
+        raise MediaError(path, f"is {kind}, and no chosen modality can look at that", f"add {' or '.join(able)}")
     if all(name in found.missing for name in chosen):
         reasons = "; ".join(f"{name}: {found.missing[name]}" for name in chosen)
         raise AffectusError(path, f"no model could look at it: {reasons}", "see `affectus doctor`")

@@ -16,6 +16,7 @@ from affectus.types import Conversation, Turn
 
 #: Larger text files are refused (bytes).
 MAX_BYTES = 1 << 28
+_NO_TEXT = {"video": "a video", "audio": "a sound", "image": "a picture"}
 
 
 def read_turns(path: str | Path, warnings: list[str] | None = None) -> list[Turn]:
@@ -44,8 +45,8 @@ def read_conversations(path: str | Path, warnings: list[str] | None = None) -> l
 
 def _numbered(path: Path, warnings: list[str] | None) -> list[tuple[str, Turn]]:
     kind = probe(path).kind
-    if kind in ("video", "audio", "image"):
-        raise MediaError(path, f"is {kind}, not text", "give a text, subtitle or table file")
+    if kind in _NO_TEXT:
+        raise MediaError(path, f"is {_NO_TEXT[kind]}, not text", "give a text, subtitle or table file")
     if path.stat().st_size > MAX_BYTES:
         raise MediaError(path, f"is larger than {MAX_BYTES >> 20} MB of text", "split it")
     read_head(path, 1)

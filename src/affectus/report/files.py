@@ -15,13 +15,7 @@ def _write_json(timeline: Timeline, path: Path) -> None:
     write_atomic(path, tables.json_chunks(timeline))
 
 
-def _write_html(timeline: Timeline, path: Path) -> None:
-    from affectus.report.page import write_html
-
-    write_html(timeline, path)
-
-
-#: Suffix (lower case) → writer.
+#: Suffix (lower case) → writer, beside `.html`.
 WRITERS: dict[str, Callable[[Timeline, Path], object]] = {
     ".parquet": tables.write_parquet,
     ".csv": tables.write_csv,
@@ -29,19 +23,22 @@ WRITERS: dict[str, Callable[[Timeline, Path], object]] = {
     ".vtt": tiers.write_vtt,
     ".eaf": tiers.write_eaf,
     ".textgrid": tiers.write_textgrid,
-    ".html": _write_html,
 }
 _NAMES = ".parquet .csv .json .vtt .eaf .TextGrid .html"
 
 
-def save(timeline: Timeline, path: str | Path) -> Path:
-    """Write a timeline atomically and return the path.
+def save(timeline: Timeline, path: str | Path, home: str | Path | None = None) -> Path:
+    """Write a timeline atomically and return the path; `home` is the folder a report will lie in, else that of `path`.
 
     `.parquet`, `.csv`, `.json` and `.html` take any number of files; `.vtt`, `.eaf` and `.TextGrid` describe one
     recording each, so the timeline must hold one file with times. Raises `AffectusError` for an unknown suffix, for
     a timeline that does not suit the format, and where the folder cannot be written.
     """
     path = Path(path)
+    if path.suffix.lower() == ".html":
+        from affectus.report.page import write_html
+
+        return write_html(timeline, path, home)
     writer = WRITERS.get(path.suffix.lower())
     if writer is None:
         raise AffectusError(path, f"unknown format {path.suffix or '(no suffix)'!r}", f"use one of {_NAMES}")

@@ -31,16 +31,17 @@ _POLICY = (
 )
 
 
-def write_html(timeline: Timeline | Sequence[Timeline], path: str | Path) -> Path:
+def write_html(timeline: Timeline | Sequence[Timeline], path: str | Path, home: str | Path | None = None) -> Path:
     """Write the report of one timeline (or of several, one after the other) as one self-contained HTML file.
 
-    Nothing is loaded from the network; a recording is played when it can be reached from the folder of the report.
+    Nothing is loaded from the network; a recording is played when it can be reached from the folder of the report
+    (from `home`, where the file will be moved there).
     Of more than 60 files the first 60 get a section, and the page says so. Raises `AffectusError` when `path` cannot
     be written.
     """
     path = Path(path)
     timelines = [timeline] if isinstance(timeline, Timeline) else list(timeline)
-    write_atomic(path, _page(timelines, path.parent))
+    write_atomic(path, _page(timelines, Path(home) if home is not None else path.parent))
     return path
 
 
