@@ -5,7 +5,7 @@ Column names follow one grammar, so that a reader is a list of plain rows and a 
 | column | type | meaning |
 |---|---|---|
 | `id` | string | the publisher's own name of the item, unique within the corpus |
-| `split` | string | `train`, `valid`, `test` or null when the publisher gives none |
+| `split` | string | `train`, `valid`, `test`, as published, else as the reader says it deals them, else null |
 | `fold` | int32 | number of the official fold in which the item is tested, null without folds |
 | `media` | string | reference of the item's file, see `files.Files` |
 | `start`, `end` | float64 | span in seconds within the medium |
