@@ -290,7 +290,7 @@ def test_cells_with_line_breaks_and_quotes(tmp_path: Path) -> None:
 
 
 def test_no_text_column_names_the_columns(tmp_path: Path) -> None:
-    with pytest.raises(MediaError, match=r"no column of texts among: id, score .*name it \"text\""):
+    with pytest.raises(MediaError, match=r"no column of texts among: id, score .*--columns text=NAME"):
         media.read_turns(write(tmp_path / "a.csv", "id,score\n1,2\n"))
 
 

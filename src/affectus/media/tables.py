@@ -24,7 +24,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     for role, names in {
         "text": _TEXT,
         "speaker": "speaker speakername speakerid user username name author authorname from fromname role character "
-        "sender sendername participant nick nickname handle",
+        "sender sendername participant nick nickname handle displayname",
         "start": "start starttime startsec startseconds startms begin onset time timestamp ts t datetime date sentat "
         "createdat dateunixtime",
         "end": "end endtime endsec endseconds endms stop",
@@ -35,19 +35,26 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
         "turns": "messages turns utterances dialogue dialog conversation conversations",
     }.items()
 }
+#: What `columns` may name; a role without a column is "".
+ROLES = ("text", "speaker", "start", "end", "conversation", "utterance", "language")
+_SEPARATOR = re.compile(r'"?sep=(.)"?')
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]|$)")
 #: Cells of more characters than this are refused.
 MAX_CELL = 1 << 26
 
 
-def parse_table(text: str, path: str | Path, warnings: list[str] | None = None) -> list[tuple[str, Turn]]:
+def parse_table(
+    text: str, path: str | Path, warnings: list[str] | None = None, columns: Mapping[str, str] | None = None
+) -> list[tuple[str, Turn]]:
     """Turns of a table with the id of the conversation each belongs to (empty when there is no such column).
 
     `Turn.row` is the number of the data row or record, from 0, empty texts counted; a text longer than
     `MAX_CHARACTERS` gives several turns of the same row. Columns are found by name, whatever their case: text (or
     utterance, sentence, message, content …), speaker (user, name, author …), start/end/time in seconds or as a clock
     (`…_ms` in milliseconds), conversation or dialogue id, language. A JSON record may hold a whole conversation as a
-    list `messages` (or turns, utterances). A file of one column needs no header.
+    list `messages` (or turns, utterances), and objects in place of the text or the speaker are looked into. A file of
+    one column needs no header. `columns` says what the names do not, as role → column (see `ROLES`), `user.name` for
+    a field within a field, "" for a role that no column has.
 
     Raises `MediaError` naming the row of malformed JSON or the columns when none holds text.
     """
@@ -56,10 +63,10 @@ def parse_table(text: str, path: str | Path, warnings: list[str] | None = None) 
     if is_json or Path(path).suffix.lower() in (".jsonl", ".ndjson", ".json"):
         records = _json_records(text, path)
     else:
-        records = _csv_records(text, path)
+        records = _csv_records(text, path, columns or {})
     found: list[Row] = []
     for row, record in records:
-        found.extend(_record_turns(record, row, path, notes))
+        found.extend(_record_turns(record, row, path, notes, columns or {}))
     if not found:
         raise MediaError(path, "no row holds any text", "check the column of the texts")
     return settle(found, notes)
@@ -75,9 +82,28 @@ def _column(record: Mapping[str, Any], role: str) -> str | None:
     return next((plain[name] for name in _COLUMNS[role] if name in plain), None)
 
 
-def _csv_records(text: str, path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    first = next((line for line in text.split("\n") if line.strip()), "")
+def _chosen(record: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """A record whose columns are named by the roles they were chosen for; others that look like these go."""
+    if not columns:
+        return dict(record)
+    taken = {name for role in columns for name in _COLUMNS[role]}
+    found = {name: value for name, value in record.items() if _plain(name) not in taken}
+    for role, column in columns.items():
+        value: Any = record.get(column) if column else None
+        if value is None and column and "." in column:
+            value = record
+            for part in column.split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            found[_COLUMNS[role][0] + ("ms" if _plain(column).endswith("ms") else "")] = value
+    return found
+
+
+def _csv_records(text: str, path: str | Path, columns: Mapping[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    first = next((line for line in text.split("\n") if line.strip()), "").strip()
     delimiter = "\t" if Path(path).suffix.lower() == ".tsv" else _delimiter(first)
+    if said := _SEPARATOR.fullmatch(first):  # how Excel writes down which separator it took
+        delimiter, text = said[1], text.lstrip().partition("\n")[2]
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     header: list[str] | None = None
@@ -88,16 +114,25 @@ def _csv_records(text: str, path: str | Path) -> Iterator[tuple[int, dict[str, A
                 continue
             if header is None:
                 header = [name.strip() for name in cells]
-                if _column(dict.fromkeys(header), "text") is not None:
+                if _is_header(header, columns, path):
                     continue
-                if len(header) > 1:
-                    names = ", ".join(name[:30] or "(no name)" for name in header[:12])
-                    raise MediaError(path, f"no column of texts among: {names}", 'name it "text" in the first row')
                 header = ["text"]
             yield row, dict(zip(header, cells, strict=False))
             row += 1
     except csv.Error as error:
         raise MediaError(path, f"row {row} (line {reader.line_num}) is not valid CSV: {error}", "mend it") from None
+
+
+def _is_header(cells: Sequence[str], columns: Mapping[str, str], path: str | Path) -> bool:
+    """Whether the first row names the columns; False for a single column that is all text. Raises `MediaError`."""
+    names = ", ".join(name[:30] or "(no name)" for name in cells[:12])
+    if absent := [column for column in columns.values() if column and column not in cells]:
+        raise MediaError(path, f"has no column {absent[0]!r}, only: {names}", "check --columns")
+    if _column(_chosen(dict.fromkeys(cells, ""), columns), "text") is not None:
+        return True
+    if len(cells) > 1:
+        raise MediaError(path, f"no column of texts among: {names}", "say which it is: --columns text=NAME")
+    return False
 
 
 def _delimiter(line: str) -> str:
@@ -139,13 +174,16 @@ def _as_record(record: Any, where: str, path: str | Path) -> dict[str, Any]:
     raise MediaError(path, f"{where} is neither an object nor a text", 'write each row as {"text": "…"}')
 
 
-def _record_turns(record: dict[str, Any], row: int, path: str | Path, notes: list[str]) -> Iterator[Row]:
+def _record_turns(
+    record: dict[str, Any], row: int, path: str | Path, notes: list[str], columns: Mapping[str, str]
+) -> Iterator[Row]:
+    record = _chosen(record, columns)
     key = _column(record, "conversation")
     conversation = str(record[key]).strip() if key and isinstance(record[key], (str, int, float)) else ""
     nested = _column(record, "turns")
     if nested and isinstance(record[nested], list):
         for part in record[nested]:
-            inner = _as_record(part, f"row {row}: an entry of {nested}", path)
+            inner = _chosen(_as_record(part, f"row {row}: an entry of {nested}", path), columns)
             yield from (
                 Row(turn, conversation or str(row), utterance)
                 for turn, utterance in _flat_turns(inner, row, path, notes)
@@ -157,7 +195,8 @@ def _record_turns(record: dict[str, Any], row: int, path: str | Path, notes: lis
 def _flat_turns(record: Mapping[str, Any], row: int, path: str | Path, notes: list[str]) -> Iterator[tuple[Turn, str]]:
     key = _column(record, "text")
     if key is None:
-        raise MediaError(path, f"row {row} has no text, only: {', '.join(record) or 'nothing'}", 'name the text "text"')
+        reason = f"row {row} has no text, only: {', '.join(record) or 'nothing'}"
+        raise MediaError(path, reason, "say which it is: --columns text=NAME")
     text = _plain_text(record[key])
     if text is None:
         return
@@ -165,7 +204,7 @@ def _flat_turns(record: Mapping[str, Any], row: int, path: str | Path, notes: li
         raise MediaError(path, f"row {row}: {key} is not a text", 'write each row as {"text": "…"}')
     text = str(text).strip()
     facts = {
-        role: str(record[name]).strip()
+        role: str(_named(record[name], role)).strip()
         for role in ("speaker", "language")
         if (name := _column(record, role)) and record[name]
     }
@@ -179,8 +218,19 @@ def _flat_turns(record: Mapping[str, Any], row: int, path: str | Path, notes: li
     yield from ((Turn(piece, start, end, row=row, **facts), utterance) for piece in pieces if piece)
 
 
+def _named(value: Any, role: str) -> Any:
+    """What an object in place of a plain cell holds for a role, such as the name of a user; else its `id`."""
+    if not isinstance(value, Mapping):
+        return value
+    key = _column(value, role)
+    return _named(value[key], role) if key else value.get("id", "")
+
+
 def _plain_text(value: Any) -> Any:
-    """The text of a cell: messengers write formatted messages as lists of texts and of objects with a `text`."""
+    """The text of a cell: messengers write formatted messages as lists of texts and of objects with a `text`, or as an
+    object."""
+    if isinstance(value, Mapping) and (key := _column(value, "text")):
+        return _plain_text(value[key])
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, list) and value and any(isinstance(part, dict) for part in value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from affectus.errors import MediaError
@@ -19,18 +20,22 @@ MAX_BYTES = 1 << 28
 _NO_TEXT = {"video": "a video", "audio": "a sound", "image": "a picture"}
 
 
-def read_turns(path: str | Path, warnings: list[str] | None = None) -> list[Turn]:
+def read_turns(
+    path: str | Path, warnings: list[str] | None = None, columns: Mapping[str, str] | None = None
+) -> list[Turn]:
     """Turns of a text (txt, md), subtitle (srt, vtt) or table (csv, tsv, jsonl, json) file, by content.
 
     Texts give one turn per sentence without times, chats exported as text one per message, subtitles one per cue and
     speaker, tables one per row; see `plain_turns`, `chat_turns`, `parse_subtitles` and `parse_table` for `Turn.row`.
-    The encoding is found out (see `encodings`). What was guessed or left out is appended to `warnings`. Raises
-    `MediaError`.
+    The encoding is found out (see `encodings`). What was guessed or left out is appended to `warnings`.
+    `columns` says which column of a table is what. Raises `MediaError`.
     """
-    return [turn for _, turn in _numbered(Path(path), warnings)]
+    return [turn for _, turn in _numbered(Path(path), warnings, columns)]
 
 
-def read_conversations(path: str | Path, warnings: list[str] | None = None) -> list[Conversation]:
+def read_conversations(
+    path: str | Path, warnings: list[str] | None = None, columns: Mapping[str, str] | None = None
+) -> list[Conversation]:
     """The turns of a file grouped by conversation, in order of first appearance.
 
     Only tables can hold several conversations; elsewhere, and without an id column, all turns form one whose id is the
@@ -38,12 +43,12 @@ def read_conversations(path: str | Path, warnings: list[str] | None = None) -> l
     """
     path = Path(path)
     grouped: dict[str, list[Turn]] = {}
-    for name, turn in _numbered(path, warnings):
+    for name, turn in _numbered(path, warnings, columns):
         grouped.setdefault(name or path.stem, []).append(turn)
     return [Conversation(name, tuple(turns)) for name, turns in grouped.items()]
 
 
-def _numbered(path: Path, warnings: list[str] | None) -> list[tuple[str, Turn]]:
+def _numbered(path: Path, warnings: list[str] | None, columns: Mapping[str, str] | None) -> list[tuple[str, Turn]]:
     kind = probe(path).kind
     if kind in _NO_TEXT:
         raise MediaError(path, f"is {_NO_TEXT[kind]}, not text", "give a text, subtitle or table file")
@@ -54,7 +59,7 @@ def _numbered(path: Path, warnings: list[str] | None) -> list[tuple[str, Turn]]:
     if kind == "subtitles":
         turns = parse_subtitles(text, path, warnings)
     elif kind == "table":
-        return parse_table(text, path, warnings)
+        return parse_table(text, path, warnings, columns)
     else:
         plain = markdown_turns if path.suffix.lower() in (".md", ".markdown") else plain_turns
         turns = chat_turns(text) or plain(text)

@@ -1,0 +1,72 @@
+"""Tables as they come out of spreadsheets and messengers: which column is what, said or guessed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from affectus import media
+from affectus.errors import MediaError
+
+TABLE = "nr;wer;was;sekunde_ms;text\n1;Anna;I am glad;1500;x\n2;Ben;I am sad;2500;y\n"
+
+
+def write(path: Path, content: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(content.encode(encoding))
+    return path
+
+
+def said(path: Path, **columns: str) -> list[tuple[str, str]]:
+    return [(turn.speaker, turn.text) for turn in media.read_turns(path, columns=columns)]
+
+
+def test_columns_can_be_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", TABLE)
+    assert said(path) == [("", "x"), ("", "y")]
+    assert said(path, text="was", speaker="wer") == [("Anna", "I am glad"), ("Ben", "I am sad")]
+    turns = media.read_turns(path, columns={"text": "was", "start": "sekunde_ms"})
+    assert [turn.start for turn in turns] == [1.5, 2.5]
+    (first, second) = media.read_conversations(path, columns={"conversation": "nr", "text": "was"})
+    assert (first.id, second.turns[0].text) == ("1", "I am sad")
+
+
+def test_a_look_alike_can_be_ruled_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "name,text\nhappiness,I am glad\n")
+    assert said(path) == [("happiness", "I am glad")]
+    assert said(path, speaker="") == [("", "I am glad")]
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="has no column 'Was', only: nr, wer, was, sekunde_ms, text"):
+        said(write(tmp_path / "a.csv", TABLE), text="Was")
+
+
+@pytest.mark.parametrize("mark", ["sep=;\r\n", '"sep=;"\n', "\n sep=;\n"])
+def test_the_separator_that_excel_writes_down(tmp_path: Path, mark: str) -> None:
+    path = write(tmp_path / "a.csv", mark + "speaker;text\nAnna;Well, yes\n", "utf-8-sig")
+    assert said(path) == [("Anna", "Well, yes")]
+
+
+def test_utf16_as_excel_exports_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "Speaker\tMessage\r\nJörg\tI am glad, really\r\n", "utf-16")
+    assert said(path) == [("Jörg", "I am glad, really")]
+
+
+def test_objects_in_place_of_cells(tmp_path: Path) -> None:
+    rows = [
+        {"user": {"id": 7, "name": "Anna"}, "message": {"content": "I am glad"}},
+        {"user": {"id": 8}, "message": {"body": {"text": "Why?"}}},
+        {"user": {"display_name": "Ben"}, "message": [{"type": "text", "text": "So "}, "there"]},
+    ]
+    path = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    assert said(path) == [("Anna", "I am glad"), ("8", "Why?"), ("Ben", "So there")]
+
+
+def test_a_field_within_a_field_can_be_said(tmp_path: Path) -> None:
+    rows = [{"meta": {"who": "Anna"}, "data": {"said": "I am glad"}}, {"meta": 3, "data": {"said": "ok"}}]
+    path = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    assert said(path, text="data.said", speaker="meta.who") == [("Anna", "I am glad"), ("", "ok")]
+    with pytest.raises(MediaError, match=r"row 0 has no text, only: meta, data \(say which it is: --columns"):
+        said(path)
