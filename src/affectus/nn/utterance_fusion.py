@@ -47,9 +47,7 @@ class StepReader(nn.Module):
             last = self.rnn(x)[1][0][-1]
         else:
             lengths = steps_present(x).sum(1).clamp(min=1)
-            length = x.shape[1]
-            place = (torch.arange(length, device=x.device) + (length - lengths)[:, None]) % length
-            rows = x.gather(1, place[..., None].expand_as(x))  # the padding now stands behind
+            rows = from_first_step(x, lengths)
             packed = pack_padded_sequence(rows, lengths.cpu(), batch_first=True, enforce_sorted=False)
             last = self.rnn(packed)[1][0][-1]
         return self.linear(self.dropout(last))
@@ -58,6 +56,13 @@ class StepReader(nn.Module):
 def steps_present(x: Tensor) -> Tensor:
     """Which steps of front-padded sequences (B, L, D) are real, (B, L) bool: all from the first that is not zero."""
     return (x != 0).any(-1).cumsum(1) > 0
+
+
+def from_first_step(x: Tensor, lengths: Tensor) -> Tensor:
+    """Front-padded sequences (B, L, D) of which the last `lengths` (B,) steps are real, with the padding behind."""
+    length = x.shape[1]
+    place = (torch.arange(length, device=x.device) + (length - lengths)[:, None]) % length
+    return x.gather(1, place[..., None].expand_as(x))
 
 
 def with_one(code: Tensor) -> Tensor:

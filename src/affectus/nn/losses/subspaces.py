@@ -1,4 +1,5 @@
-"""Losses that hold codes together or apart: central moments, and correlation between subspaces (MISA, 2020)."""
+"""Losses that hold codes together or apart: central moments, correlation between subspaces (MISA, 2020), and how far
+codes are from a standard normal (MFM, 2019)."""
 
 from __future__ import annotations
 
@@ -30,6 +31,21 @@ def squared_correlation(first: Tensor, second: Tensor) -> Tensor:
         return x / (x.norm(dim=1, keepdim=True).detach() + 1e-6)
 
     return (unit(first).T @ unit(second)).square().mean()
+
+
+def distance_to_normal(codes: Tensor, kept: Tensor | None = None) -> Tensor:
+    """Squared maximum mean discrepancy of codes (B, D), those of the rows `kept` (B,), from a standard normal.
+
+    Kernel exp(-|x - y|² / (2 D)). What the normal adds is its exact mean, so that nothing is drawn: for x it is
+    (D / (D + 1))^(D / 2) · exp(-|x|² / (2 (D + 1))). 0 when no row is kept (Gretton et al., 2012).
+    """
+    rows = codes if kept is None else codes[kept]
+    if not len(rows):
+        return codes.sum() * 0
+    size = rows.shape[1]
+    among = (-(rows[:, None] - rows).square().sum(-1) / (2 * size)).exp().mean()
+    across = (size / (size + 1)) ** (size / 2) * (-rows.square().sum(-1) / (2 * (size + 1))).exp().mean()
+    return among - 2 * across + (size / (size + 2)) ** (size / 2)
 
 
 def mean_squares(pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
