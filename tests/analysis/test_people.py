@@ -192,3 +192,20 @@ def test_language_is_guessed_from_common_words() -> None:
     assert perceive_words.looks_english([Turn(english)] * 5)
     assert not perceive_words.looks_english([Turn(german)] * 5)
     assert perceive_words.looks_english([Turn("Zut alors")])
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Ich bin sehr glücklich heute. Das ist furchtbar traurig.", False),
+        ("Je suis très content, mais tu ne viens pas.", False),
+        ("Estoy muy triste y no quiero que te vayas, pero está bien.", False),
+        ("Eu não gosto muito de você", False),
+        ("Das ist gut", True),
+        ("Non sequitur! Do you know how les gens say that is a con?", True),
+        ("s p o o k y", True),
+        ("Well, he said: ich bin ein Berliner, and then all of them went home as if it was nothing.", True),
+    ],
+)
+def test_a_few_words_are_enough_where_several_belong_to_another_language(text: str, wanted: bool) -> None:
+    assert perceive_words.looks_english([Turn(text)]) is wanted

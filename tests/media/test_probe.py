@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,24 @@ def test_sound(make_sound: Make, name: str) -> None:
     assert (info.kind, info.rate, info.channels) == ("audio", 44100, 2)
     assert info.duration == pytest.approx(1.0, abs=0.1)
     assert not info.has_video
+
+
+def test_of_several_sound_tracks_the_one_that_is_heard_is_named(tmp_path: Path) -> None:
+    import av
+    from av.stream import Disposition
+
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        streams: list[Any] = [out.add_stream("aac", rate=16000, layout="mono") for _ in range(2)]
+        streams[1].metadata["language"] = "eng"
+        streams[1].disposition = Disposition.default
+        for stream in streams:
+            for begin in range(0, 8192, 1024):
+                block = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+                block.sample_rate, block.pts = 16000, begin
+                out.mux(stream.encode(block))
+            out.mux(stream.encode(None))
+    info = media.probe(tmp_path / "a.mkv")
+    assert info.warnings == ("of 2 sound tracks only number 2 (eng) is heard",)
 
 
 def test_unstated_duration_is_found_by_reading(make_video: Make) -> None:
@@ -102,7 +121,8 @@ def test_wrong_names_do_not_matter(make_video: Make, make_sound: Make, tmp_path:
         ("list.m3u8", b"#EXTM3U\n#EXTINF:9,\nhttp://example.org/a.ts\n", "a play list"),
         ("a.mp4", b"ffconcat version 1.0\nfile /etc/passwd\n", "a play list"),
         ("a.html", b"<!DOCTYPE html><html></html>", "an HTML or XML document"),
-        ("a.svg", b"<?xml version='1.0'?><svg/>", "an HTML or XML document"),
+        ("a.xml", b"<?xml version='1.0'?><a/>", "an HTML or XML document"),
+        ("a.svg", b"<?xml version='1.0'?><svg/>", "an SVG drawing"),
         ("a.rtf", b"{\\rtf1 hello}", "an RTF document"),
         ("a.ass", b"[Script Info]\nTitle: x\n", "an ASS subtitle file"),
         ("clip.mp4", b"just some words", "named .mp4 but holds plain text"),

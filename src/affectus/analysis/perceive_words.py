@@ -25,12 +25,22 @@ LONGEST = 400
 MOST_WORDS = 48
 _LETTER = re.compile(r"[^\W\d_]")
 _LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
+_LETTERS = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 _WORD = re.compile(r"\S+")
 _COMMON_LIST = (
     "the a an and or but of to in on at for with is are was were be been it this that i you he she we they not do did "
     "have has had as my your his her our their me so if what there from all just no yes can will would"
 )
 _COMMON = frozenset(_COMMON_LIST.split())
+# Function words of German, French, Spanish, Italian, Portuguese and Dutch that English does not have.
+_ELSEWHERE_LIST = (
+    "ich du wir ihr und nicht ist das ein eine auf mit sich bin hast auch wie aber heute sehr je tu il elle nous vous "
+    "et est une le les des pas que qui dans pour avec suis ne très el los las una yo muy con por para pero está soy "
+    "como ti gli della che sono non molto anche perché os um uma não eu você muito estás het een ik niet van zijn"
+)
+_ELSEWHERE = frozenset(_ELSEWHERE_LIST.split())
+#: From this many of these on, and more than twice as many as common English words, a short text is not English.
+_FEW = 3
 
 
 @dataclass
@@ -77,10 +87,14 @@ def latin(text: str) -> bool:
 
 
 def looks_english(turns: Sequence[Turn], least: int = 60) -> bool:
-    """Whether the share of very common English words is what English has (far above 3 %); too few words count as
-    English."""
-    words = [w for turn in turns[:2000] for w in re.findall(r"[a-z']+", turn.text.lower()) if latin(w)]
-    return len(words) < least or sum(w in _COMMON for w in words) / len(words) > 0.08
+    """Whether the share of very common English words is what English has (far above 3 %). Fewer than `least` words
+    count as English unless several function words of another language are among them."""
+    words = [w for turn in turns[:2000] for w in _LETTERS.findall(turn.text.lower()) if latin(w)]
+    english = sum(w in _COMMON for w in words)
+    if len(words) >= least:
+        return english / len(words) > 0.08
+    foreign = sum(w in _ELSEWHERE for w in words)
+    return foreign < _FEW or foreign <= 2 * english
 
 
 def score(model: WordsModel, turns: Sequence[Turn]) -> Iterator[Prediction]:

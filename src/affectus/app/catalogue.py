@@ -9,6 +9,7 @@ from typing import Any
 from affectus import assets, models
 from affectus.app.terminal import FAILED, error_line, print_json, print_table, say
 from affectus.errors import AffectusError
+from affectus.models import dialogue
 from affectus.types import Card
 
 #: Metrics worth a column of the overview, the first that a card has.
@@ -20,7 +21,7 @@ _COLUMNS = ("accuracy", "uar", "macro_f1", "pcc_valence", "pcc_arousal", "pcc_do
 def show_cards(as_json: bool) -> None:
     """A row per shipped model; a missing one is said, not hidden."""
     found: list[Card] = []
-    for name in models.NAMES:
+    for name in (*models.NAMES, *dialogue.NAMES):
         try:
             found.append(models.card(name))
         except AffectusError as error:

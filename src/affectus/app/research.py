@@ -97,6 +97,12 @@ def _show(record: Mapping[str, Any], as_json: bool) -> None:
     rows = [(name, f"{m['value']:.4f}", _interval(m)) for name, m in metrics.items()]
     title = " ".join(str(record[key]) for key in ("model", "corpus", "split") if record.get(key))
     print_table(("metric", "value", "95 % interval"), rows, f"{title}: {record['n']} items")
+    for reason, count in (record.get("left_out") or {}).items():
+        say(f"left out: {count} items: {reason}")
+    if skipped := record.get("skipped"):
+        say(f"unreadable: {len(skipped)}; --json names them")
+    for note in record.get("notes") or ():
+        say(f"note: {note}")
 
 
 def _interval(metric: Mapping[str, Any]) -> str:

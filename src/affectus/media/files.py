@@ -52,7 +52,7 @@ def _file_head(path: Path, size: int) -> bytes:
         if path.is_dir():
             raise MediaError(path, "is a folder, not a file", "name the files in it")
         if not path.exists():
-            raise MediaError(path, "there is no such file", "check the spelling of the path")
+            raise MediaError(path, *_absent(path))
         if not path.is_file():
             raise MediaError(path, "is neither a file nor a folder", "give a regular file")
         with path.open("rb") as stream:
@@ -63,6 +63,16 @@ def _file_head(path: Path, size: int) -> bytes:
         raise MediaError(path, f"cannot be read: {error.strerror or error}") from None
     except ValueError:
         raise MediaError(repr(str(path)), "is not a usable path", "remove the NUL character from the name") from None
+
+
+def _absent(path: Path) -> tuple[str, str]:
+    """Why a path leads nowhere, and what to do."""
+    name = str(path)
+    if re.match(r"[a-z][a-z0-9+.-]+:/", name):
+        return "is an address on a network, from which nothing is fetched", "download the file and give its path"
+    if any(sign in name for sign in "*?"):
+        return "there is no such file, and patterns are not filled in here", "name files or the folder"
+    return "there is no such file", "check the spelling of the path"
 
 
 def sidecar(path: str | Path) -> Path | None:

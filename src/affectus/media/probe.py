@@ -38,6 +38,16 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"ffconcat", "a play list"),
     (b"[Script Info]", "an ASS subtitle file"),
 )
+_AS_TABLE, _AS_TEXT = "save the sheet as CSV (UTF-8)", "save it as plain text (UTF-8)"
+#: What to do with documents of usual names.
+_REMEDIES = {
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), _AS_TABLE),
+    **dict.fromkeys((".docx", ".doc", ".odt", ".rtf", ".pages", ".pdf"), _AS_TEXT),
+    **dict.fromkeys((".parquet", ".sqlite", ".db", ".feather"), "write it as CSV or JSON Lines"),
+    **dict.fromkeys((".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"), "unpack it and give the folder"),
+    ".ass": "convert it to .srt or .vtt",
+    ".ssa": "convert it to .srt or .vtt",
+}
 # How containers of sound and video begin: (offset, bytes, name).
 _CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftyp", "MP4"),
@@ -103,7 +113,7 @@ def probe(path: str | Path) -> MediaInfo:
         return _probe_picture(path)
     for magic, name in _FOREIGN:
         if head.removeprefix(b"\xef\xbb\xbf").startswith(magic):
-            raise MediaError(path, f"is {name}, which is not supported", "give a video, sound, picture or text file")
+            raise MediaError(path, f"is {name}, which is not supported", _remedy(path))
     if looks_like_text(head):
         return MediaInfo(path, _text_kind(path, head))
     if path.suffix.lower() in files.TEXT_SUFFIXES | files.TABLE_SUFFIXES | files.SUBTITLE_SUFFIXES and not _container(
@@ -111,6 +121,11 @@ def probe(path: str | Path) -> MediaInfo:
     ):
         raise MediaError(path, "holds binary data (NUL or control bytes), not text", "save it as UTF-8 text")
     return _probe_recording(path, head)
+
+
+def _remedy(path: Path) -> str:
+    """What to do about a file of a kind that is not read."""
+    return _REMEDIES.get(path.suffix.lower(), "give a video, sound, picture or text file")
 
 
 def _container(head: bytes) -> str:
@@ -125,7 +140,9 @@ def _text_kind(path: Path, head: bytes) -> Kind:
     text = decode_text(head, path, cut=True).lstrip("\ufeff \t\r\n")
     if suffix in files.VIDEO_SUFFIXES | files.AUDIO_SUFFIXES | files.IMAGE_SUFFIXES:
         raise MediaError(path, f"is named {suffix} but holds plain text", "name it .txt to analyse it as text")
-    if text[:15].lower().startswith(("<!doctype", "<html", "<?xml", "<svg")):
+    if suffix == ".svg" or text[:5].lower() == "<svg ":
+        raise MediaError(path, "is an SVG drawing, which is not supported", "export it as PNG")
+    if text[:15].lower().startswith(("<!doctype", "<html", "<?xml")):
         raise MediaError(path, "is an HTML or XML document, which is not supported", "save its text as .txt")
     if looks_like_subtitles(text):
         return "subtitles"
@@ -195,7 +212,12 @@ def _sound_facts(container: InputContainer, path: Path, check: bool) -> dict[str
         return {}
     if check and containers.first_frame(container, stream) is None:
         raise MediaError(path, "holds no audio samples that can be decoded", "record or export it again")
-    return {"has_audio": True, "rate": stream.rate or 0, "channels": stream.channels or 0}
+    found: dict[str, Any] = {"has_audio": True, "rate": stream.rate or 0, "channels": stream.channels or 0}
+    if (count := len(container.streams.audio)) > 1:
+        number = [each.index for each in container.streams.audio].index(stream.index) + 1
+        tag = f" ({stream.language})" if stream.language not in (None, "und") else ""
+        found["warnings"] = (f"of {count} sound tracks only number {number}{tag} is heard",)
+    return found
 
 
 def _scan_duration(container: InputContainer) -> float:

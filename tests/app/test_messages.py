@@ -1,0 +1,74 @@
+"""What the command says to people on their first day: what a file is, what to do with it, what a number rests on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "object"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("talk.xlsx", b"PK\x03\x04" + bytes(99), "save the sheet as CSV (UTF-8)"),
+        ("talk.docx", b"PK\x03\x04" + bytes(99), "save it as plain text (UTF-8)"),
+        ("talk.pdf", b"%PDF-1.7" + bytes(99), "save it as plain text (UTF-8)"),
+        ("clips.zip", b"PK\x03\x04" + bytes(99), "unpack it and give the folder"),
+        ("film.ass", b"[Script Info]\n", "convert it to .srt or .vtt"),
+        ("face.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing, which is not supported (export"),
+        ("face.svg", b"<?xml version='1.0'?><svg/>", "an SVG drawing, which is not supported (export it as PNG)"),
+        ("odd.bin", b"PK\x03\x04" + bytes(99), "give a video, sound, picture or text file"),
+    ],
+)
+def test_files_of_other_kinds_come_with_what_to_do(
+    affectus: Run, tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    result = affectus("analyze", tmp_path / name)
+    assert result.code == 1
+    assert said in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("https://example.org/a.mp4", "is an address on a network, from which nothing is fetched"),
+        ("*.mp4", "patterns are not filled in here (name files or the folder)"),
+        ("gone.mp4", "there is no such file (check the spelling of the path)"),
+    ],
+)
+def test_paths_that_lead_nowhere(affectus: Run, path: str, said: str) -> None:
+    result = affectus("analyze", path)
+    assert result.code == 2
+    assert said in result.err
+
+
+def test_the_list_of_models_holds_the_readings_of_conversations(affectus: Run) -> None:
+    names = [card["name"] for card in json.loads(affectus("models", "--json").out)]
+    assert names == ["face", "voice", "words", "scene", "context", "gap"]
+
+
+def test_a_score_on_data_the_model_learnt_from_says_so(affectus: Run, tmp_path: Path) -> None:
+    from affectus import corpora
+
+    corpora.write_tiny("goemotions", tmp_path / "go")
+    shown = affectus("evaluate", "words", "--corpus", "goemotions", "--root", tmp_path / "go")
+    record = json.loads(
+        affectus("evaluate", "words", "--corpus", "goemotions", "--root", tmp_path / "go", "--json").out
+    )
+    assert record["notes"]
+    assert [line.removeprefix("note: ") for line in shown.err.splitlines() if line.startswith("note: ")] == record[
+        "notes"
+    ]
+
+
+def test_the_package_can_be_run_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "affectus", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("affectus ")
