@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,7 @@ def packaged(name: str) -> Path:
 
 def test_the_packaged_cards_say_how_good_they_are() -> None:
     reading, hints = ContextReading.load(packaged("context")), GapHints.load(packaged("gap"))
+    assert hints.card.metrics["lift_of_hints"]["low"] > 1
     assert reading.card.metrics["weighted_f1"]["low"] > reading.card.baselines["words_model"]["weighted_f1"]
     assert reading.card.baselines["shipped_minus_turn"]["nll"]["high"] < 0
     assert hints.card.metrics["precision_of_hints"]["value"] > hints.card.metrics["base_rate"]["value"]
@@ -191,20 +193,70 @@ def test_few_replies_tell_nothing(tmp_path: Path) -> None:
 # --- hints ------------------------------------------------------------------------------------------------------------
 
 
-def test_hints_are_off_unless_asked_for_and_say_how_weak_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def with_threshold(threshold: float, monkeypatch: pytest.MonkeyPatch) -> GapHints:
+    """Hints that every analysis loads, with another threshold."""
+    changed = replace(GapHints.load(packaged("gap")), threshold=threshold)
+    monkeypatch.setattr(GapHints, "load", classmethod(lambda cls, folder=None: changed))
+    return changed
+
+
+def test_hints_are_given_from_their_threshold_and_say_how_often_they_are_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound_timeline: Callable[[Timeline], None]
 ) -> None:
     path = chat(tmp_path / "chat.csv")
-    assert len(analyze(path).filter(space="gap")) == 0
-    hints = GapHints.load(packaged("gap"))
-    eager = GapHints(hints.card, hints.mean, hints.scale, hints.weights, hints.bias, 0.0)
-    monkeypatch.setattr(GapHints, "load", classmethod(lambda cls: eager))
-    timeline = analyze(path, gap_hints=True)
+    hints = with_threshold(0.0, monkeypatch)
+    timeline = analyze(path)
+    sound_timeline(timeline)
     marked = timeline.filter(space="gap").to_rows()
     assert [row["frame"] for row in marked] == [0, 1, 2, 3, 4]
-    assert all("weak hint" in row["text"] and "AUC 0.66" in row["text"] for row in marked)
-    assert any("are wrong" in warning for warning in facts(timeline)["warnings"])
+    assert {row["text"] for row in marked} == {
+        f"the writer may have meant this more kindly than it reads (weak hint, {hints.odds})"
+    }
+    assert facts(timeline)["warnings"] == []
+    about = facts(timeline)["gap_hints"]
+    assert (about["marked"], about["of"], about["how_often"]) == (5, 5, hints.how_often)
     assert "gap" in {card["name"] for card in timeline.meta["models"]}
+    scores = sorted(row["score"] for row in marked)
+    with_threshold(scores[-2], monkeypatch)
+    assert [row["score"] for row in analyze(path).filter(space="gap").to_rows()] == pytest.approx(scores[-2:])
+
+
+def test_hints_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_threshold(0.0, monkeypatch)
+    timeline = analyze(chat(tmp_path / "chat.csv"), gap_hints=False)
+    assert len(timeline.filter(space="gap")) == 0
+    assert "gap_hints" not in facts(timeline)
+    assert "gap" not in {card["name"] for card in timeline.meta["models"]}
+
+
+def test_no_hint_for_those_who_do_not_write_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    german = "glad Die Würde des Menschen ist unantastbar und sie zu achten ist Verpflichtung aller Gewalt hier"
+    english = "I am glad that you are here with me and that we can go to the sea as you said it"
+    with_threshold(0.0, monkeypatch)
+    timeline = analyze(chat(tmp_path / "a.csv", (("Ida", german), ("Eve", english)) * 6))
+    assert {row["speaker"] for row in timeline.filter(space="gap").to_rows()} == {"Eve"}
+    assert facts(timeline)["gap_hints"]["of"] == 6
+
+
+def test_the_words_about_hints_are_the_numbers_of_the_card() -> None:
+    hints = GapHints.load(packaged("gap"))
+    numbers = {
+        "precision_of_hints": {"value": 0.25, "low": 0.2, "high": 0.31},
+        "base_rate": {"value": 0.07},
+        "recall_of_hints": {"value": 0.4},
+    }
+    other = replace(hints, card=replace(hints.card, metrics=numbers, inputs={"direction": "reader higher"}))
+    assert other.odds == "right about 1 time in 4"
+    assert other.how_often.startswith("About 1 in 4 such hints is right (25%; 95% interval 20% to 31%); by chance")
+    assert "1 in 14 (7%). 60% of such gaps get no hint." in other.how_often
+    assert other.meaning == "the writer may have meant this less kindly than it reads"
+
+
+def test_how_often_shifts_are_right_is_said_where_it_was_measured(tmp_path: Path) -> None:
+    reading = ContextReading.load(packaged("context"))
+    measured = reading.card.calibration["cross_validation"]["shifts"]["dev"]
+    assert reading.how_often.startswith(f"{measured['precision']:.0%} of such marks are right")
+    assert replace(reading, card=replace(reading.card, calibration={})).how_often == ""
 
 
 def test_the_score_of_hints_is_a_logistic_of_its_features() -> None:

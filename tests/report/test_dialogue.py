@@ -11,12 +11,14 @@ import pytest
 from rich.console import Console
 
 from affectus import report
-from affectus.report.dialogue import dialogue_facts, tags_of
+from affectus.report.dialogue import dialogue_facts, hint_line, tags_of
 from affectus.report.plots import curves_spec
 from affectus.report.view import one_view
 from affectus.types import Timeline
 
 LABELS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+HINTS = {"marked": 1, "of": 4, "meaning": "the writer may have meant this more kindly than it reads",
+         "odds": "right about 1 time in 6", "how_often": "About 1 in 6 such hints is right."}  # fmt: skip
 SAID = (("Ben", "happiness"), ("Anna", "neutral"), ("Ben", "anger"), ("Anna", "neutral"), ("", "neutral"))
 
 
@@ -47,7 +49,8 @@ def rows_of(said: tuple[tuple[str, str], ...] = SAID, several: bool = False) -> 
 def timeline(said: tuple[tuple[str, str], ...] = SAID, several: bool = False) -> Timeline:
     counts = {who: sum(name == who for name, _ in said) for who, _ in said}
     info = {"kind": "table", "axis": "turns", "conversations": 2 if several else 1, "speakers": len(set(counts) - {""}),
-            "turns_of": counts, "warnings": [], "missing": {}}  # fmt: skip
+            "turns_of": counts, "warnings": [], "missing": {}, "gap_hints": HINTS,
+            "shifts_right": "Three of four such marks are right."}  # fmt: skip
     return Timeline.from_rows(rows_of(said, several), {"files": {"chat.csv": info}, "version": "1", "models": []})
 
 
@@ -76,11 +79,14 @@ def test_shifts_and_hints_are_marked_where_they_are(tmp_path: Path) -> None:
     assert len(re.findall(r'class="row hints"', text)) == 1
     (turn,) = re.findall(r'<li class="turn[^>]*data-s="2\.000".*?</li>', text, re.S)
     assert "shift: happiness → anger" in turn
-    assert "writer and reader may differ?" in turn
+    assert "hint: writer and reader may differ" in turn
     assert "<i>half" not in text
     assert "Shifts of perceived expression" in text
     assert "Who follows whom" in text
-    assert "most single hints are wrong" in text
+    assert "Three of four such marks are right." in text
+    (lead, listed) = re.findall(r"<h3>Writer and reader may differ</h3>(.*?</p>)(.*?)</section>", text, re.S)[0]
+    assert "meant this more kindly than it reads. About 1 in 6 such hints is right." in lead
+    assert re.findall(r'<b dir="auto">(.*?)</b>: <q[^>]*>(.*?)</q>', listed) == [("Ben", "turn 2 &lt;b&gt;")]
     assert set(tags_of(one_view(timeline()))) == {(2.0, "Ben")}
 
 
@@ -89,6 +95,26 @@ def test_facts_name_the_largest_shift_and_only_sure_followers() -> None:
     assert facts[0] == "One shift of perceived expression is marked: Ben, happiness → anger, no. 3."
     assert [fact for fact in facts if "shows the same" in fact] == ["After Anna, Ben shows the same."]
     assert dialogue_facts(one_view(Timeline.from_rows([{"file": "a", "space": "shift", "label": "x→y"}]))) == []
+
+
+def test_hints_are_counted_once_in_the_terminal_and_in_the_facts() -> None:
+    found = timeline()
+    assert "One turn carries a weak hint (right about 1 time in 6) that writer and reader may see it differently." in (
+        dialogue_facts(one_view(found))
+    )
+    line = hint_line("chat.csv", found.meta["files"]["chat.csv"])
+    assert line.startswith("Weak hints in chat.csv: 1 of 4 turns")
+    assert line.endswith("About 1 in 6 such hints is right.")
+    assert hint_line("chat.csv", {"gap_hints": HINTS | {"marked": 0}}) == ""
+    assert hint_line("photo.png", {}) == ""
+
+
+def test_a_long_turn_is_quoted_in_part(tmp_path: Path) -> None:
+    rows = [row | {"text": "word " * 100} if row["space"] == "transcript" else row for row in rows_of()]
+    text = page(Timeline.from_rows(rows, timeline().meta), tmp_path)
+    (quoted,) = re.findall(r"<q[^>]*>(.*?)</q>", text)
+    assert quoted.endswith("word …")
+    assert len(quoted) < 170
 
 
 def test_several_conversations_have_headings(tmp_path: Path) -> None:

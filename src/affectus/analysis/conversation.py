@@ -2,13 +2,14 @@
 
 Every turn is scored alone; its posterior then comes from these scores and those of the turns before it, as learnt from
 dialogues with labels (`models.dialogue.ContextReading`, card `context`). What follows for each speaker is written by
-`speaker_states`, who follows whom by `influence`; hints at gaps between writer and reader are off unless asked for.
+`speaker_states`, who follows whom by `influence`. Some turns get a weak hint that writer and reader may see them
+differently; how often such hints are right is said with them.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,11 +94,12 @@ def analyze_talks(
     if reading is not None and "words" not in found.missing:
         _read_in_context(scored, reading)
     tell("words", 0.7)
-    windows = _write_turns(scored, settings, engines, found, sink, timed)
+    strangers = _not_english(found)
+    windows = _write_turns(scored, strangers, settings, engines, found, sink, timed)
     write_states(scored, windows, sink, settings.confidence, reading)
     write_influence(scored, windows, sink)
     if settings.gap_hints:
-        _write_hints(scored, sink, found, timed)
+        _write_hints(scored, strangers, sink, found, timed)
     explanation.explain(found, engines, sink, settings, timed)
     tell("words", 1.0)
 
@@ -112,6 +114,7 @@ def _reading(settings: Settings, found: Findings) -> ContextReading | None:
         found.warnings.append(f"turns were read without their context: {error}")
         return None
     found.cards.append(reading.card)
+    found.facts["shifts_right"] = reading.how_often
     return reading
 
 
@@ -133,6 +136,7 @@ def _outputs(items: Sequence[WordsTurn]) -> np.ndarray:
 
 def _write_turns(
     groups: Sequence[Sequence[WordsTurn]],
+    strangers: Collection[str],
     settings: Settings,
     engines: Engines,
     found: Findings,
@@ -141,10 +145,6 @@ def _write_turns(
 ) -> dict[int, FusedWindow]:
     """Write scores, affect and decision of every scored turn; the windows by number of the turn."""
     weight, prior = engines.weight("words"), engines.prior("words")
-    strangers = _not_english(found.words)
-    if strangers:
-        listed = ", ".join(sorted(name or "without a name" for name in strangers)[:5])
-        found.warnings.append(f"turns of {listed} do not look English; their scores count half and are less sure")
     windows: dict[int, FusedWindow] = {}
     for item in (item for group in groups for item in group):
         if item.posterior is None:
@@ -167,47 +167,52 @@ def _write_turns(
     return windows
 
 
-def _not_english(words: Sequence[WordsTurn]) -> set[str]:
-    """Speakers whose scored turns are long enough to judge and do not look English."""
+def _not_english(found: Findings) -> set[str]:
+    """Speakers whose scored turns are long enough to judge and do not look English; they are named in a warning."""
     turns = defaultdict(list)
-    for item in words:
+    for item in found.words:
         if item.posterior is not None:
             turns[item.turn.speaker].append(item.turn)
-    return {name for name, said in turns.items() if not looks_english(said, LEAST_WORDS)}
+    strangers = {name for name, said in turns.items() if not looks_english(said, LEAST_WORDS)}
+    if strangers:
+        listed = ", ".join(sorted(name or "without a name" for name in strangers)[:5])
+        found.warnings.append(f"turns of {listed} do not look English; their scores count half and are less sure")
+    return strangers
 
 
-def _write_hints(groups: Sequence[Sequence[WordsTurn]], sink: RowSink, found: Findings, timed: bool) -> None:
-    """Mark turns that a writer's and a reader's side may rate differently, with how often such hints are right."""
+def _write_hints(
+    groups: Sequence[Sequence[WordsTurn]], strangers: Collection[str], sink: RowSink, found: Findings, timed: bool
+) -> None:
+    """Mark turns that a writer's and a reader's side may rate differently, and keep how often such hints are right."""
+    items = [item for group in groups for item in group if item.prediction is not None]
+    items = [item for item in items if item.turn.speaker not in strangers]
+    if not items:
+        return
     try:
         hints = GapHints.load()
     except AffectusError as error:
         found.warnings.append(f"hints at gaps between writer and reader are not available: {error}")
         return
     found.cards.append(hints.card)
-    right, usual, area = (hints.card.metrics[n]["value"] for n in ("precision_of_hints", "base_rate", "auc"))
-    items = [item for group in groups for item in group if item.prediction is not None]
-    if not items:
-        return
+    marked = 0
     for item, score in zip(items, hints.score(_outputs(items)).tolist(), strict=True):
-        if score >= hints.threshold:
-            text = (
-                f"weak hint: the writer may have meant this {_meant(hints)} than it reads; about {right:.0%} of such "
-                f"hints are right, {usual:.0%} of all sentences have such a gap (AUC {area:.2f} on edited prose)"
-            )
-            sink.add(
-                space="gap",
-                method="gap",
-                perspective="evoked",
-                label="writer and reader may differ",
-                score=score,
-                text=text,
-                refs=[item.top_row],
-                **perceive_words.place(item, timed),
-            )
-    found.warnings.append(f"hints at gaps between writer and reader are weak: about {1 - right:.0%} of them are wrong")
-
-
-def _meant(hints: GapHints) -> str:
-    direction = str(hints.card.inputs.get("direction"))
-    words = {"writer higher": "more kindly", "reader higher": "less kindly"}
-    return words.get(direction, "more or less kindly")
+        if score < hints.threshold:
+            continue
+        marked += 1
+        sink.add(
+            space="gap",
+            method="gap",
+            perspective="evoked",
+            label="writer and reader may differ",
+            score=score,
+            text=f"{hints.meaning} (weak hint, {hints.odds})",
+            refs=[item.top_row],
+            **perceive_words.place(item, timed),
+        )
+    found.facts["gap_hints"] = {
+        "marked": marked,
+        "of": len(items),
+        "meaning": hints.meaning,
+        "odds": hints.odds,
+        "how_often": hints.how_often,
+    }

@@ -25,7 +25,7 @@ def analyze(
     confidence: float = 0.45,
     conflict: float = 0.4,
     context: bool = True,
-    gap_hints: bool = False,
+    gap_hints: bool = True,
     describe: bool = False,
     llm: str = "",
     formats: Sequence[str] = FORMATS,

@@ -27,7 +27,7 @@ class Settings:
     "auto", "cpu" or "cuda". `baseline`: correct each face by its own median (see `baseline`). `confidence`: fused
     probability from which a label is named, below it the decision is `uncertain`. `conflict`: Jensen–Shannon divergence
     (bits) from which two modalities are said to disagree. `context`: read the turns of a conversation as the card
-    `context` says. `gap_hints`: mark turns that writer and reader may see differently, a weak hint. `voice_window`,
+    `context` says. `gap_hints`: mark turns that writer and reader may see differently (weak hints). `voice_window`,
     `voice_hop`: seconds per voice score and from one to the next. `scene_every`: seconds between key frames within a
     shot. `max_side`: longer side (px) to which frames are scaled while decoding. `describe`: add open words and a short
     explanation per person and turn. `llm`: the language model that words it ("packaged", a hub id, a folder,
@@ -44,7 +44,7 @@ class Settings:
     confidence: float = 0.45
     conflict: float = 0.4
     context: bool = True
-    gap_hints: bool = False
+    gap_hints: bool = True
     voice_window: float = 3.0
     voice_hop: float = 1.5
     scene_every: float = 10.0

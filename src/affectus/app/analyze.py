@@ -121,6 +121,7 @@ def _print(parts: Sequence[Any], failures: Sequence[Any], choice: Choice) -> Non
     whole = joined(parts)
     out.print(terminal(whole))
     _described(whole)
+    _hinted(whole)
     resumed = sum(part.resumed for part in parts)
     if resumed:
         say(f"{resumed} of {len(parts)} results were finished before and are kept")
@@ -139,6 +140,15 @@ def _described(timeline: Timeline) -> None:
     for name, facts in timeline.meta["files"].items():
         if line := counted(facts.get("descriptions") or {}):
             console().print(f"Descriptions of {name}: {line}.", soft_wrap=True, markup=False)
+
+
+def _hinted(timeline: Timeline) -> None:
+    """Weak hints that writer and reader may differ, a line per file that has some."""
+    from affectus.report.dialogue import hint_line
+
+    for name, facts in timeline.meta["files"].items():
+        if line := hint_line(name, facts):
+            console().print(line, soft_wrap=True, markup=False, style="dim")
 
 
 def _sum_up(failures: Sequence[Any], count: int, paths: Sequence[Path]) -> int:

@@ -68,8 +68,12 @@ def analyze(
         bool, typer.Option("--context/--no-context", help="Read turns of a conversation as the card `context` says.")
     ] = True,
     gap_hints: Annotated[
-        bool, typer.Option("--gap-hints", help="Mark turns that writer and reader may see differently (weak hints).")
-    ] = False,
+        bool,
+        typer.Option(
+            "--gap-hints/--no-gap-hints",
+            help="Mark turns of a conversation that writer and reader may see differently (weak hints).",
+        ),
+    ] = True,
     describe: Annotated[
         bool, typer.Option("--describe", help="Add open words and a short explanation per person and turn.")
     ] = False,

@@ -50,16 +50,16 @@ def _card(card: Mapping[str, Any]) -> str:
     title = esc(card.get("title") or card.get("name") or "model")
     facts = {
         "task": " · ".join(str(card[k]) for k in ("modality", "task", "perspective", "space") if card.get(k)),
-        "data": _listed(card.get("data")),
+        "data": _corpora(card.get("data")),
         "split": _words(card.get("split")) + (f" (n = {card['n']:,})" if card.get("n") else ""),
         "chosen by": _words(card.get("selection")),
-        "calibration": _pairs(card.get("calibration")),
-        "compared with": _pairs(card.get("baselines")),
         "built on": _pairs(card.get("backbone")),
         "licence": _pairs(card.get("licence")),
         "speed": _pairs(card.get("speed")),
     }
-    rows = "".join(f"<dt>{name}</dt><dd>{esc(text)}</dd>" for name, text in facts.items() if text)
+    found = {name: esc(text) for name, text in facts.items()}
+    found |= {"calibration": _numbers(card.get("calibration")), "compared with": _numbers(card.get("baselines"))}
+    rows = "".join(f"<dt>{name}</dt><dd>{markup}</dd>" for name, markup in found.items() if markup)
     limits = "".join(f"<li>{esc(text)}</li>" for text in card.get("limits") or ())
     version = f" <small>{esc(card.get('name', ''))} {esc(card.get('version', ''))}</small>"
     return (
@@ -119,7 +119,29 @@ def _short(value: Any) -> str:
     return _pairs(value) if isinstance(value, Mapping) else str(value)
 
 
-def _listed(value: Any) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "; ".join(_pairs(entry) for entry in value)
-    return _pairs(value)
+def _numbers(value: Any) -> str:
+    """Pairs as markup; what is a table in itself stays closed until asked for."""
+    if not isinstance(value, Mapping):
+        return esc(_words(value))
+    plain = {name: entry for name, entry in value.items() if not isinstance(entry, Mapping)}
+    tables = "".join(
+        f"<details><summary>{esc(str(name).replace('_', ' '))}</summary>{esc(_pairs(entry))}</details>"
+        for name, entry in value.items()
+        if isinstance(entry, Mapping)
+    )
+    return esc(_pairs(plain)) + tables
+
+
+def _corpora(value: Any) -> str:
+    """Corpora a model learnt from: title, part, licence, citation, whichever is known."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return _pairs(value)
+    told = []
+    for entry in value:
+        if not isinstance(entry, Mapping):
+            told.append(str(entry))
+            continue
+        part = f" ({entry['part']})" if entry.get("part") else ""
+        rest = [str(entry[key]) for key in ("licence", "citation") if entry.get(key)]
+        told.append(" · ".join([f"{entry.get('title') or entry.get('name', '')}{part}", *rest]))
+    return "; ".join(told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from affectus.report.view import Mark, Person, View
 
 #: Shifts, pairs and hints that a page lists per file.
 SHIFTS_SHOWN, PAIRS_SHOWN, GAPS_SHOWN = 100, 20, 100
+#: Characters of a turn that are quoted beside a hint.
+QUOTED = 160
 
 
 def own_marks(person: Person, marks: Sequence[Mark]) -> list[Run]:
@@ -32,7 +35,7 @@ def tags_of(view: View) -> Mapping[tuple[float, str], str]:
         found[round(mark.start, 3), mark.speaker] += f'<span class="tag e-{family(now)}">shift: {text}</span> '
     for mark in view.gaps:
         found[round(mark.start, 3), mark.speaker] += (
-            f'<span class="tag gap" title="{esc(mark.text)}">{esc(mark.label)}?</span> '
+            f'<span class="tag gap" title="{esc(mark.text)}">hint: {esc(mark.label)}</span> '
         )
     return found
 
@@ -55,10 +58,11 @@ def _listed(view: View, marks: Sequence[Mark], limit: int) -> str:
 def _shifts(view: View) -> str:
     if not view.shifts:
         return ""
+    often = esc(view.info.get("shifts_right") or "How often such marks are right was not measured for this reading.")
     return (
         '<section class="card"><h3>Shifts of perceived expression</h3><p class="lead">Two successive turns of one '
-        "speaker whose leading labels differ, both sure enough to be named. How often such marks are right stands in "
-        f"the card of the reading below.</p>{_listed(view, view.shifts, SHIFTS_SHOWN)}</section>\n"
+        f"speaker whose leading labels differ, both sure enough to be named. {often}</p>"
+        f"{_listed(view, view.shifts, SHIFTS_SHOWN)}</section>\n"
     )
 
 
@@ -92,10 +96,43 @@ def _bounds(mark: Mark) -> str:
 def _gaps(view: View) -> str:
     if not view.gaps:
         return ""
+    said = {(round(turn.start, 3), turn.speaker): turn.text for turn in view.turns}
+    items = "".join(
+        f'<li><button type="button" class="time" data-seek="{mark.start:.3f}">{esc(place(view, mark.start))}</button> '
+        f'<b dir="auto">{esc(mark.speaker or "No name")}</b>: <q dir="auto">'
+        f"{esc(_short(said.get((round(mark.start, 3), mark.speaker), '')))}</q></li>"
+        for mark in view.gaps[:GAPS_SHOWN]
+    )
+    rest = len(view.gaps) - GAPS_SHOWN
+    more = f"<p>{rest:,} more are in the table.</p>" if rest > 0 else ""
+    about = _hints(view)
+    meaning = f"{about['meaning']}. {about['how_often']}" if about else "the two may differ. Most hints are wrong."
     return (
-        '<section class="card"><h3>Writer and reader may differ</h3><p class="lead">Weak hints, asked for with this '
-        "run. They come from sentences rated from the writer's and the reader's side; most single hints are wrong, so "
-        f"read them as a reason to ask, not as a finding.</p>{_listed(view, view.gaps, GAPS_SHOWN)}</section>\n"
+        '<section class="card"><h3>Writer and reader may differ</h3><p class="lead">Weak hints, learnt from sentences '
+        f"rated from the writer's and from the reader's side. A hint says: {esc(meaning)} Take a hint as a reason to "
+        "ask, never as a finding; --no-gap-hints leaves them out.</p>"
+        f'<ul class="plain long" tabindex="0">{items}</ul>{more}</section>\n'
+    )
+
+
+def _short(text: str) -> str:
+    """The beginning of a turn as a quotation."""
+    return text if len(text) <= QUOTED else text[:QUOTED].rsplit(" ", 1)[0] + " …"
+
+
+def _hints(view: View) -> Mapping[str, Any]:
+    """What the analysis noted about hints at gaps; empty for tables that do not say."""
+    return view.info.get("gap_hints") or {}
+
+
+def hint_line(name: str, info: Mapping[str, Any]) -> str:
+    """The hints of one file (its meta data `info`) in a line for the terminal, empty where there are none."""
+    about = info.get("gap_hints") or {}
+    if not about.get("marked"):
+        return ""
+    return (
+        f"Weak hints in {name}: {about['marked']} of {about['of']} turns, where {about['meaning']}. "
+        f"{about['how_often']}"
     )
 
 
@@ -114,6 +151,8 @@ def dialogue_facts(view: View) -> list[str]:
     sure = [m for m in view.influences if m.low > 0]
     facts += [mark.text for mark in sorted(sure, key=lambda m: -m.score)[:2]]
     if view.gaps:
-        turns = "One turn carries" if len(view.gaps) == 1 else f"{len(view.gaps)} turns carry"
-        facts.append(f"{turns} a weak hint that writer and reader may see it differently.")
+        one, about = len(view.gaps) == 1, _hints(view)
+        turns = "One turn carries" if one else f"{len(view.gaps)} turns carry"
+        odds = f" ({about['odds']})" if about else ""
+        facts.append(f"{turns} a weak hint{odds} that writer and reader may see {'it' if one else 'them'} differently.")
     return facts

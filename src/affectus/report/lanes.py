@@ -75,7 +75,7 @@ def _person(view: View, person: Person, split: Sequence[Run], limit: int) -> str
         strips.append(_strip(view, TITLES.get(curve.source, curve.source), size, curve_runs(curve, limit)))
     if split:
         strips.append(_strip(view, "splits", "clashes", split))
-    for title, size, marks in (("shifts", "shifts", view.shifts), ("gap?", "hints", view.gaps)):
+    for title, size, marks in (("shifts", "shifts", view.shifts), ("hints", "hints", view.gaps)):
         if own := own_marks(person, marks):
             strips.append(_strip(view, title, size, own))
     detail = f"face {person.track}" if person.speaker and person.track >= 0 else ""
