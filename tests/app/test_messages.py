@@ -72,3 +72,19 @@ def test_a_score_on_data_the_model_learnt_from_says_so(affectus: Run, tmp_path: 
 def test_the_package_can_be_run_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "affectus", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("affectus ")
+
+
+def test_columns_of_a_table_can_be_said(affectus: Run, tmp_path: Path) -> None:
+    path = tmp_path / "talk.csv"
+    path.write_text("wer;was;text\nAnna;I am so glad;x\nBen;I am furious;x\n", encoding="utf-8")
+    result = affectus("analyze", path, "--columns", "text=was, speaker=wer", "--json", "--no-gap-hints")
+    assert result.code == 0, result.err
+    rows = json.loads(result.out)["rows"]
+    assert [(r["speaker"], r["text"]) for r in rows if r["space"] == "transcript"] == [
+        ("Anna", "I am so glad"),
+        ("Ben", "I am furious"),
+    ]
+    for wrong, said in (("was", "not of the form ROLE=NAME"), ("txt=was", "txt is no role (choose from text, speaker")):
+        refused = affectus("analyze", path, "--columns", wrong)
+        assert refused.code == 2
+        assert said in refused.err

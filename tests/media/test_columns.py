@@ -70,3 +70,34 @@ def test_a_field_within_a_field_can_be_said(tmp_path: Path) -> None:
     assert said(path, text="data.said", speaker="meta.who") == [("Anna", "I am glad"), ("", "ok")]
     with pytest.raises(MediaError, match=r"row 0 has no text, only: meta, data \(say which it is: --columns"):
         said(path)
+
+
+def test_a_file_without_a_header_has_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "I am glad\t17\tAnna\nI am sad\t25\tBen\n")
+    with pytest.raises(MediaError, match="no column of texts among: I am glad, 17, Anna"):
+        said(path)
+    assert said(path, text="1", speaker="3") == [("Anna", "I am glad"), ("Ben", "I am sad")]
+    with pytest.raises(MediaError, match="row 0 has no text, only: 1, 2, 3"):
+        said(path, text="4")
+    years = write(tmp_path / "b.csv", "2023,2024\nI am glad,I am sad\n")
+    assert said(years, text="2024") == [("", "I am sad")]
+
+
+def test_several_speakers_of_one_turn_are_named(tmp_path: Path) -> None:
+    table = write(tmp_path / "a.csv", "text,speakers\nHey!,\"['Joey', 'Ross']\"\nHi,\"['Monica Geller']\"\nHo,[x]\n")
+    assert said(table, speaker="speakers") == [("Joey, Ross", "Hey!"), ("Monica Geller", "Hi"), ("[x]", "Ho")]
+    lines = write(tmp_path / "b.jsonl", json.dumps({"speaker": ["Joey", {"name": "Ross"}], "text": "Hey!"}))
+    assert said(lines) == [("Joey, Ross", "Hey!")]
+
+
+def test_a_table_saved_as_text_is_a_table(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "ID\tTweet\tanger\n1\tI am glad\t0\n2\tI am sad\t1\n")
+    assert media.probe(path).kind == "table"
+    assert said(path) == [("", "I am glad"), ("", "I am sad")]
+    long = write(tmp_path / "b.txt", "ID\tTweet\n" + "".join(f"{i}\tI am glad\n" for i in range(4000)))
+    assert len(said(long)) == 4000
+    untitled = write(tmp_path / "c.txt", "00:01\tAnna\tI am glad.\n00:05\tBen\tI am sad.\n")
+    assert media.probe(untitled).kind == "text"
+    assert said(untitled, text="3", speaker="2") == [("Anna", "I am glad."), ("Ben", "I am sad.")]
+    prose = write(tmp_path / "d.txt", "The text\tI read.\nIt was good.\n")
+    assert media.probe(prose).kind == "text"

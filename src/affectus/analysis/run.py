@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ def analyze(
     describe: bool = False,
     llm: str = "",
     formats: Sequence[str] = FORMATS,
+    columns: Mapping[str, str] | None = None,
     progress: Report | None = None,
 ) -> Timeline:
     """Who shows which emotion when, from which evidence, how sure: of video, audio, pictures, texts, folders of these.
@@ -55,6 +56,7 @@ def analyze(
         gap_hints=gap_hints,
         describe=describe,
         llm=llm,
+        columns=columns or {},
     )
     outcomes = list(analyze_each(paths, settings, out, formats, progress))
     done = [outcome for outcome in outcomes if outcome.error is None]

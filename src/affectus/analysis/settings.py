@@ -7,11 +7,12 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from affectus.errors import ConfigError
+from affectus.media.tables import ROLES
 
 MODALITIES = ("face", "voice", "words", "scene")
 DEVICES = ("auto", "cpu", "cuda")
@@ -31,7 +32,8 @@ class Settings:
     `voice_hop`: seconds per voice score and from one to the next. `scene_every`: seconds between key frames within a
     shot. `max_side`: longer side (px) to which frames are scaled while decoding. `describe`: add open words and a short
     explanation per person and turn. `llm`: the language model that words it ("packaged", a hub id, a folder,
-    `http(s)://…/v1[#model]`), "" for the evidence template. `llm_timeout`: seconds it may take per turn.
+    `http(s)://…/v1[#model]`), "" for the evidence template. `llm_timeout`: seconds it may take per turn. `columns`:
+    which column of a table is what, where its name does not tell: role (`text`, `speaker`, `start` …) → column.
     """
 
     modalities: tuple[str, ...] = MODALITIES
@@ -52,6 +54,7 @@ class Settings:
     describe: bool = False
     llm: str = ""
     llm_timeout: float = 60.0
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         chosen = (self.modalities,) if isinstance(self.modalities, str) else tuple(self.modalities)
@@ -68,6 +71,8 @@ class Settings:
             )
         if self.llm and not self.describe:
             raise ConfigError("llm", "was chosen, but no descriptions are wanted", "add --describe (describe=True)")
+        if unknown := sorted(set(self.columns) - set(ROLES)):
+            raise ConfigError("columns", f"{', '.join(unknown)} is no role", f"choose from {', '.join(ROLES)}")
         if self.transcript is not None:
             object.__setattr__(self, "transcript", Path(self.transcript))
         for name, low, high in (

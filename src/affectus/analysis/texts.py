@@ -31,7 +31,7 @@ def analyze_text(
     """Score a file of text: as a conversation where it has speakers, else every text for itself."""
     if "words" not in settings.modalities:
         raise MediaError(path, "holds text, but words are not among the modalities", "add words to --modalities")
-    talks = media.read_conversations(path, found.warnings)
+    talks = media.read_conversations(path, found.warnings, settings.columns)
     if conversation.is_one(talks):
         conversation.analyze_talks(talks, settings, engines, found, sink, tell)
         return

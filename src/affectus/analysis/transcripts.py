@@ -31,7 +31,7 @@ def read(path: Path, settings: Settings, found: Findings) -> list[Turn] | None:
     file = settings.transcript or media.sidecar(path)
     if file is None:
         return None
-    turns = with_ends(media.read_turns(file, found.warnings), found.info.duration)
+    turns = with_ends(media.read_turns(file, found.warnings, settings.columns), found.info.duration)
     end = found.info.duration
     kept = [turn for turn in turns if not (end > 0 and turn.start > end + LATE)]
     if late := len(turns) - len(kept):

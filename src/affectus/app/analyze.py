@@ -10,7 +10,7 @@ from typing import Any
 
 from affectus.app.progress import shown
 from affectus.app.terminal import FAILED, USAGE, console, error_line, say
-from affectus.errors import AffectusError
+from affectus.errors import AffectusError, ConfigError
 from affectus.types import Timeline
 
 
@@ -29,6 +29,7 @@ class Choice:
     conflict: float
     context: bool
     gap_hints: bool
+    columns: str
     describe: bool
     llm: str
     llm_timeout: float
@@ -56,6 +57,7 @@ def run(paths: Sequence[Path], choice: Choice) -> int:
         conflict=choice.conflict,
         context=choice.context,
         gap_hints=choice.gap_hints,
+        columns=_columns(choice.columns),
         describe=choice.describe,
         llm=choice.llm,
         llm_timeout=choice.llm_timeout,
@@ -83,6 +85,17 @@ def run(paths: Sequence[Path], choice: Choice) -> int:
                 outcome.timeline = None
     _print(parts, failures, choice)
     return _sum_up(failures, len(files), paths)
+
+
+def _columns(text: str) -> dict[str, str]:
+    """`text=NAME,speaker=NAME` as role → column. Raises ConfigError."""
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        role, sign, name = part.partition("=")
+        if not sign:
+            raise ConfigError("columns", f"{part!r} is not of the form ROLE=NAME", "for example text=answer")
+        found[role.strip()] = name.strip()
+    return found
 
 
 def _notes(outcome: Any) -> None:

@@ -74,6 +74,13 @@ def analyze(
             help="Mark turns of a conversation that writer and reader may see differently (weak hints).",
         ),
     ] = True,
+    columns: Annotated[
+        str,
+        typer.Option(
+            help="Columns of a table, where their names do not tell: text=NAME,speaker=NAME,start=NAME … "
+            "(numbers where it has no header)."
+        ),
+    ] = "",
     describe: Annotated[
         bool, typer.Option("--describe", help="Add open words and a short explanation per person and turn.")
     ] = False,
@@ -92,7 +99,7 @@ def analyze(
     from affectus.app.analyze import Choice, run
 
     choice = Choice(modalities, transcript, fps, window, language, device, baseline, confidence, conflict,
-                    context, gap_hints, describe, llm, llm_timeout, out, formats, as_json, quiet)  # fmt: skip
+                    context, gap_hints, columns, describe, llm, llm_timeout, out, formats, as_json, quiet)  # fmt: skip
     try:
         raise typer.Exit(run(paths, choice))
     except KeyboardInterrupt:

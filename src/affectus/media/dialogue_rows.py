@@ -85,8 +85,8 @@ def _restarted(rows: Sequence[Row], notes: list[str]) -> list[Row]:
     if doubled:
         notes.append(f"{doubled} rows repeat a turn with its id and were left out")
     for name, count in uses.items():
-        which = f"the conversation id {name!r}" if name else "utterance ids"
-        notes.append(f"{which} begins {count} times and counts as {count} conversations")
+        which = f"the conversation id {name!r} begins" if name else "utterance ids begin"
+        notes.append(f"{which} {count} times: taken for {count} conversations")
     if repeated:
         notes.append(f"{repeated} utterance ids are used twice for different turns; all were kept")
     return found

@@ -26,11 +26,13 @@ KNOWN_SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES | IMAGE_SUFFIXES | SUBTITLE_SUF
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z]{2,4})?")
 
+#: Bytes from which is told what a file is.
+HEAD = 16384
 #: A folder that holds a file of this name was written by an analysis and is never searched for inputs.
 OUTPUT_MARKER = ".affectus-output"
 
 
-def read_head(path: Path, size: int = 16384, stream: BinaryIO | None = None) -> bytes:
+def read_head(path: Path, size: int = HEAD, stream: BinaryIO | None = None) -> bytes:
     """First `size` bytes of a file that must exist, be a regular file, be readable and not be empty.
 
     With `stream`, of that seekable stream, which is left at its start; `path` then only names it. Raises `MediaError`

@@ -135,6 +135,7 @@ def _container(head: bytes) -> str:
 def _text_kind(path: Path, head: bytes) -> Kind:
     from affectus.media.encodings import decode_text
     from affectus.media.subtitles import looks_like_subtitles
+    from affectus.media.tables import is_tabbed
 
     suffix = path.suffix.lower()
     text = decode_text(head, path, cut=True).lstrip("\ufeff \t\r\n")
@@ -148,6 +149,9 @@ def _text_kind(path: Path, head: bytes) -> Kind:
         return "subtitles"
     if suffix in files.SUBTITLE_SUFFIXES:
         return "subtitles"
+    # The last line of the head may be cut.
+    if suffix == ".txt" and is_tabbed(text if len(head) < files.HEAD else text.rpartition("\n")[0]):
+        return "table"
     if suffix in files.TABLE_SUFFIXES or suffix == ".json" or re.match(r'(?:\[\s*)?\{\s*"', text):
         return "table"
     return "text"

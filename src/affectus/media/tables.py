@@ -37,6 +37,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
 }
 #: What `columns` may name; a role without a column is "".
 ROLES = ("text", "speaker", "start", "end", "conversation", "utterance", "language")
+_LIST = re.compile(r"""\[(['"]).*\1\]""")
 _SEPARATOR = re.compile(r'"?sep=(.)"?')
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]|$)")
 #: Cells of more characters than this are refused.
@@ -54,7 +55,7 @@ def parse_table(
     (`…_ms` in milliseconds), conversation or dialogue id, language. A JSON record may hold a whole conversation as a
     list `messages` (or turns, utterances), and objects in place of the text or the speaker are looked into. A file of
     one column needs no header. `columns` says what the names do not, as role → column (see `ROLES`), `user.name` for
-    a field within a field, "" for a role that no column has.
+    a field within a field, "" for a role that no column has; numbers from 1 are columns of a file without a header.
 
     Raises `MediaError` naming the row of malformed JSON or the columns when none holds text.
     """
@@ -70,6 +71,15 @@ def parse_table(
     if not found:
         raise MediaError(path, "no row holds any text", "check the column of the texts")
     return settle(found, notes)
+
+
+def is_tabbed(text: str, titled: bool = True) -> bool:
+    """Whether all lines have as many tabs, as a table saved as text has; `titled`: and the first names a text."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    tabs = {line.count("\t") for line in lines}
+    if len(lines) < 2 or len(tabs) != 1 or 0 in tabs:
+        return False
+    return not titled or _column(dict.fromkeys(lines[0].split("\t")), "text") is not None
 
 
 def _plain(name: str) -> str:
@@ -114,13 +124,22 @@ def _csv_records(text: str, path: str | Path, columns: Mapping[str, str]) -> Ite
                 continue
             if header is None:
                 header = [name.strip() for name in cells]
-                if _is_header(header, columns, path):
+                if _are_numbers(columns, header):
+                    header = [str(number) for number in range(1, len(cells) + 1)]
+                elif _is_header(header, columns, path):
                     continue
-                header = ["text"]
+                else:
+                    header = ["text"]
             yield row, dict(zip(header, cells, strict=False))
             row += 1
     except csv.Error as error:
         raise MediaError(path, f"row {row} (line {reader.line_num}) is not valid CSV: {error}", "mend it") from None
+
+
+def _are_numbers(columns: Mapping[str, str], cells: Sequence[str]) -> bool:
+    """Whether columns were given by number, which only those of a file without a header have."""
+    chosen = [name for name in columns.values() if name]
+    return bool(chosen) and all(name.isdecimal() and name not in cells for name in chosen)
 
 
 def _is_header(cells: Sequence[str], columns: Mapping[str, str], path: str | Path) -> bool:
@@ -219,7 +238,14 @@ def _flat_turns(record: Mapping[str, Any], row: int, path: str | Path, notes: li
 
 
 def _named(value: Any, role: str) -> Any:
-    """What an object in place of a plain cell holds for a role, such as the name of a user; else its `id`."""
+    """What an object in place of a plain cell holds for a role, such as the name of a user; else its `id`.
+
+    Of a list, in JSON or as Python prints one, all its entries.
+    """
+    if isinstance(value, str) and _LIST.fullmatch(value):
+        value = [entry.strip(" '\"") for entry in value[1:-1].split(",")]
+    if isinstance(value, list):
+        return ", ".join(str(_named(entry, role)) for entry in value)
     if not isinstance(value, Mapping):
         return value
     key = _column(value, role)

@@ -11,7 +11,7 @@ from affectus.media.encodings import decode_text
 from affectus.media.files import read_head
 from affectus.media.probe import probe
 from affectus.media.subtitles import parse_subtitles
-from affectus.media.tables import parse_table
+from affectus.media.tables import is_tabbed, parse_table
 from affectus.media.text import markdown_turns, plain_turns
 from affectus.types import Conversation, Turn
 
@@ -58,7 +58,7 @@ def _numbered(path: Path, warnings: list[str] | None, columns: Mapping[str, str]
     text = decode_text(path.read_bytes(), path, warnings=warnings)
     if kind == "subtitles":
         turns = parse_subtitles(text, path, warnings)
-    elif kind == "table":
+    elif kind == "table" or (columns and is_tabbed(text, titled=False)):
         return parse_table(text, path, warnings, columns)
     else:
         plain = markdown_turns if path.suffix.lower() in (".md", ".markdown") else plain_turns
