@@ -338,8 +338,22 @@ def test_a_conversation_is_summed_up_by_speaker(affectus: Run, tmp_path: Path) -
     (anna,) = (line.split() for line in result.out.splitlines() if "Anna" in line)
     assert anna[-2:] == ["2", "1"]
     assert "1 of 4 turns hold no word" in result.err
-    hinted = affectus("analyze", path, "--gap-hints", "--json")
-    assert [card["name"] for card in json.loads(hinted.out)["meta"]["models"]] == ["words", "context", "gap"]
+    cards = {}
+    for name in ("--gap-hints", "--no-gap-hints"):
+        found = json.loads(affectus("analyze", path, name, "--json").out)
+        cards[name] = [card["name"] for card in found["meta"]["models"]]
+    assert cards == {"--gap-hints": ["words", "context", "gap"], "--no-gap-hints": ["words", "context"]}
+
+
+def test_hints_at_gaps_are_told_with_how_often_they_are_right(affectus: Run, tmp_path: Path) -> None:
+    path = tmp_path / "chat.csv"
+    path.write_text("speaker,text\nAnna,I am glad\nBen,the table\nAnna,I am furious\nBen,ok\n")
+    result = affectus("analyze", path)
+    (line,) = (line for line in result.out.splitlines() if line.startswith("Weak hints"))
+    assert ": 1 of 4 turns, where the writer may have meant this more kindly than it reads. About 1 in " in line
+    assert "by chance it would be 1 in " in line
+    assert result.err == ""
+    assert "Weak hints" not in affectus("analyze", path, "--no-gap-hints").out
 
 
 @pytest.mark.parametrize("name", ["context", "gap"])

@@ -75,6 +75,8 @@ def test_inputs_say_the_shape_they_give(name: str, stage: str) -> None:
         if torch.is_tensor(batch[key]):
             assert all(want in (-1, got) for want, got in zip(spec.shape, batch[key].shape[1:], strict=True)), key
         assert repr(spec)
+        if spec.source == "turns":
+            assert callable(getattr(system, "follow", None)), "what takes conversations follows them, see `prediction`"
 
 
 @every_stage

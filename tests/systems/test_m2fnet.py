@@ -237,7 +237,7 @@ def test_odd_turns_do_no_harm(tmp_path: Path) -> None:
         assert all(np.isfinite(p.scores).all() for p in system.follow(talk))
     path = tmp_path / "chat.csv"
     path.write_text("speaker,text\nAnn,I lost it\nBen,oh no\n", encoding="utf-8")
-    (found,) = predict(system, [path])
+    _, found = predict(system, [path])
     assert found.prediction is not None
     np.testing.assert_allclose(found.prediction.scores, system.follow(["I lost it", "oh no"])[-1].scores, atol=1e-6)
 

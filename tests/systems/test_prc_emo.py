@@ -417,7 +417,7 @@ def test_odd_turns_do_no_harm(tmp_path: Path) -> None:
         assert all(np.isfinite(p.scores).all() for p in own.follow(talk))
     path = tmp_path / "chat.csv"
     path.write_text("speaker,text\nAnn,I lost it\nBen,oh no\n", encoding="utf-8")
-    (found,) = predict(own, [path])
+    _, found = predict(own, [path])
     assert found.prediction is not None
     turns = [Turn("I lost it", speaker="Ann"), Turn("oh no", speaker="Ben")]
     np.testing.assert_allclose(found.prediction.scores, own.follow(turns)[-1].scores, atol=1e-5)

@@ -216,7 +216,10 @@ def predict(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write predictions as JSON lines.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Predict media files with a trained system (needs the extra `train`)."""
+    """Predict media files with a trained system (needs the extra `train`).
+
+    Tables, subtitles and chats give a line per turn, for systems that take texts or conversations.
+    """
     from affectus.app.systems import predict as run
 
     raise typer.Exit(run(system, weights, media, out, as_json))

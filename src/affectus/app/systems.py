@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from affectus.app.terminal import FAILED, print_json, print_table, say
 from affectus.errors import ConfigError
 from affectus.systems import registry
 from affectus.systems.card import SystemCard
 from affectus.types import Prediction
+
+if TYPE_CHECKING:
+    from affectus.systems.prediction import Predicted
 
 
 def show_systems(as_json: bool) -> None:
@@ -41,7 +44,8 @@ def show_system(name: str, as_json: bool) -> None:
 
 
 def predict(name: str, weights: Path, media: Sequence[Path], out: Path | None, as_json: bool) -> int:
-    """Predict files with a trained system; a file that cannot be read is named and the rest goes on."""
+    """Predict files with a trained system, turn by turn where they hold turns; a file that cannot be read is named and
+    the rest goes on."""
     from affectus import media as reading
     from affectus.systems.prediction import predict as run
 
@@ -49,17 +53,20 @@ def predict(name: str, weights: Path, media: Sequence[Path], out: Path | None, a
     files = reading.find_media(list(media))
     if not files:
         raise ConfigError(", ".join(map(str, media)), "holds no media file")
-    records, failed = [], []
-    for found in run(system, files):
+    records: list[dict[str, Any]] = []
+    failed: list[dict[str, Any]] = []
+    warnings: list[str] = []
+    for found in run(system, files, warnings=warnings):
+        while warnings:
+            say(f"warning: {warnings.pop(0)}")
+        which = {"file": found.item, **_turn(found)}
         if found.prediction is None:
-            failed.append(found)
-            say(f"error: {found.error}")
+            failed.append({**which, "error": found.error})
+            say(f"error: {found.error}" + (f" (turn {found.id})" if found.id else ""))
             continue
-        records.append({"file": found.item, **_record(found.prediction)})
+        records.append({**which, **_record(found.prediction)})
         if not as_json and out is None:
-            label, score = found.prediction.top()
-            dimensions = " ".join(f"{k} {v:+.2f}" for k, v in found.prediction.dimensions.items())
-            print(f"{found.item}\t{label}\t{score:.3f}\t{dimensions}".rstrip())
+            print(_line(found, found.prediction))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_suffix(out.suffix + ".partial")
@@ -67,8 +74,25 @@ def predict(name: str, weights: Path, media: Sequence[Path], out: Path | None, a
         partial.replace(out)
         print(out, file=sys.stderr)
     elif as_json:
-        print_json({"system": name, "predictions": records, "failed": [asdict(f) for f in failed]})
+        print_json({"system": name, "predictions": records, "failed": failed})
     return FAILED if failed else 0
+
+
+def _turn(found: Predicted) -> dict[str, Any]:
+    """Which turn of a file a prediction is of; empty for whole files."""
+    if found.turn is None:
+        return {}
+    turn = found.turn
+    times = {k: v for k, v in (("start", turn.start), ("end", turn.end)) if math.isfinite(v)}
+    return {"id": found.id, "speaker": turn.speaker, **times, "text": turn.text}
+
+
+def _line(found: Predicted, prediction: Prediction) -> str:
+    """File, for turns id and speaker too, label, score and dimensions, separated by tabs."""
+    which = [found.item] if found.turn is None else [found.item, found.id, " ".join(found.turn.speaker.split())]
+    label, score = prediction.top()
+    dimensions = " ".join(f"{k} {v:+.2f}" for k, v in prediction.dimensions.items())
+    return "\t".join([*which, label, f"{score:.3f}", dimensions]).rstrip()
 
 
 def _record(prediction: Prediction) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 _PREFIX = re.compile(
     r"^(?:[-–—]\s*|>>+\s*)?(?P<name>[^\s:：.!?,;][^:：!?,;]{0,29}?)\s?(?::\s+|：\s*)(?P<words>\S.*)$", re.S
 )
+#: Share of lines that begin with a name, from which all such beginnings are names.
+MOST = 0.75
 # Written in capitals before a colon, yet no speaker.
 _NO_NAMES = frozenset({"NOTE", "WARNING", "TIP", "PS", "TODO", "FAQ", "URL", "EDIT", "UPDATE", "TLDR", "RT"})
 
@@ -25,13 +27,19 @@ def _candidate(line: str) -> tuple[str, str] | None:
 
 
 def usual_speakers(lines: Iterable[str]) -> frozenset[str]:
-    """Names to believe in: at least two capital letters and nothing small, or in front of at least two lines."""
-    counts = Counter(found[0] for line in lines if (found := _candidate(line)))
-    return frozenset(
+    """Names to believe in: at least two capital letters and nothing small, or in front of at least two lines.
+
+    Where such names are found and most lines begin with a name, those that speak once are believed too.
+    """
+    written = [line for line in lines if line.strip()]
+    counts = Counter(found[0] for line in written if (found := _candidate(line)))
+    believed = {
         name
         for name, count in counts.items()
         if count >= 2 or (name.upper() == name and name.lower() != name and sum(c.isalpha() for c in name) >= 2)
-    )
+    }
+    spoken = believed and counts.total() >= MOST * len(written)
+    return frozenset(counts if spoken else believed)
 
 
 def split_speaker(line: str, names: frozenset[str]) -> tuple[str, str]:
