@@ -38,6 +38,8 @@ def missing_scores(
     names = tuple(getattr(system.config, "modalities", ()))
     if system.card.missing != "handled" or len(names) < 2:
         raise ConfigError(system.card.name, "has no missing modalities to score", "use one with several it can miss")
+    if "label" not in items[0]:
+        raise ConfigError(system.card.name, "is scored by classes when modalities are missing", "name a label column")
     batch = collate([items[i] for i in range(len(items))])  # type: ignore[arg-type]
     there = modalities_present(batch, names)
     scored = lambda present: _scored(system, {**batch, "present": present}, score)

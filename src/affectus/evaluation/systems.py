@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -15,12 +15,10 @@ from affectus.corpora import Corpus
 from affectus.corpora.base import column_kind
 from affectus.errors import ConfigError, CorpusError
 from affectus.evaluation import measures
+from affectus.evaluation.captioned import CAPTIONS, caption_record
 from affectus.evaluation.record import Record, digest, environment, plain
 from affectus.evaluation.targets import first_group
 from affectus.evaluation.written import word_record
-
-if TYPE_CHECKING:
-    from affectus.systems.generative import GenerativeSystem
 
 #: Columns per input that the linear baseline sees; wider inputs are averaged over neighbouring values.
 _LINEAR_WIDTH = 2048
@@ -33,17 +31,19 @@ def evaluate_system(
 ) -> dict[str, Any]:
     """Score a trained system on a corpus folder; returns the fields of a `Record`.
 
-    `column` is the target (`label:…`, `dim:…`, or for a system that writes words `labels:…`), by default that of the
-    recipe it was trained with, else the first the system can give. Raises ConfigError, CorpusError or ModelError.
+    `column` is the target (`label:…`, `dim:…`, for a system that writes words `labels:…`, for captions `captions`), by
+    default that of the recipe it was trained with, else the first the system can give. Where that recipe asks for the
+    scores of missing modalities they stand under `parts`. Raises ConfigError, CorpusError or ModelError.
     """
     from affectus.systems import registry
 
     system = registry.load(name, weights)
     items = corpora.load(corpus, root, strict=False)
     items = items if split == "all" else items.split(split)
-    column = column or _trained_column(Path(weights)) or _fitting_column(system, items)
-    found = word_record(system, items, column) if _writes(system, column) else None
-    record = found or score_rows(system, items, {"column": column})
+    trained = _trained_options(Path(weights))
+    column = column or trained.get("column", "") or _fitting_column(system, items)
+    options = {"column": column, "missing": trained.get("missing", False)}
+    record = _written(system, items, column) or score_rows(system, items, options)
     record.split, record.weights = split, {"model.safetensors": digest(Path(weights) / "model.safetensors")}
     return plain(record.as_dict())
 
@@ -67,10 +67,9 @@ def record_run(recipe_path: Path, roots: Mapping[str, Path], folder: Path) -> di
     system = registry.load(recipe.model, folder / "model")
     parts = split_corpus(corpora.load(name, roots[name], strict=False), recipe.options, recipe.seed)
     assert parts.test is not None
-    if _writes(system, column := str(recipe.options.get("column", ""))):
-        start = recipe.options.get("start")
-        before: Any = registry.load(recipe.model, start) if start else None
-        record = word_record(system, parts.test, column, folder, before)
+    column, start = str(recipe.options.get("column", "")), recipe.options.get("start")
+    if written := _written(system, parts.test, column, folder, start):
+        record = written
     else:
         record = score_rows(system, parts.test, recipe.options)
         record.baselines |= linear_baseline(
@@ -103,13 +102,36 @@ def _answered(truth: np.ndarray, answered: np.ndarray, groups: np.ndarray | None
     return found | {"macro_f1": measures.entry(macro_f1, truth, answered, groups, present_only=True)}
 
 
-def _writes(system: Any, column: str) -> TypeGuard[GenerativeSystem]:
-    """Whether word lists are what is compared."""
-    return bool(getattr(system, "generative", False)) and column.startswith("labels:")
+def _add_reported(record: Record, found: Mapping[str, Any], groups: np.ndarray | None) -> None:
+    """Metrics that a system reports of itself, and what the mean of the scored rows would get."""
+    for name, (metric, truth, answers) in found.items():
+        kept = ~np.isnan(truth)
+        truth = truth[kept]
+        record.metrics[name] = measures.entry(metric, truth, answers[kept], None if groups is None else groups[kept])
+        constant = np.full(len(truth), truth.mean())
+        record.baselines.setdefault("mean", {})[name] = float(metric(truth, constant))
+
+
+def _written(
+    system: Any, corpus: Corpus, column: str, folder: Path | None = None, start: str | None = None
+) -> Record | None:
+    """The record of what a system writes, where word lists or captions are compared; None for all others."""
+    if not getattr(system, "generative", False):
+        return None
+    if column == CAPTIONS:
+        return caption_record(system, corpus, folder)
+    if not column.startswith("labels:"):
+        return None
+    from affectus.systems import registry
+
+    before: Any = registry.load(system.card.name, start) if start else None
+    return word_record(system, corpus, column, folder, before)
 
 
 def score_rows(system: Any, corpus: Corpus, options: Mapping[str, Any]) -> Record:
-    """A record of a system on corpus rows: metrics with intervals over groups, trivial baselines."""
+    """A record of a system on corpus rows: metrics with intervals over groups, trivial baselines, and with the option
+    `missing` the scores under every condition of missing modalities."""
+    from affectus.evaluation.missing import missing_scores
     from affectus.training.system_run import items_of
     from affectus.training.system_task import outputs_of
 
@@ -151,6 +173,11 @@ def score_rows(system: Any, corpus: Corpus, options: Mapping[str, Any]) -> Recor
         rated = {d: targets["values"][:, i] for i, d in enumerate(names)}
         record.metrics |= measures.dimensions(rated, {d: outputs["values"][:, i] for i, d in enumerate(names)}, groups)
         record.baselines |= measures.dimension_baselines(rated)
+    _add_reported(record, system.reported(outputs, targets), groups)
+    if system.select in record.metrics:
+        record.headline = system.select
+    if options.get("missing"):
+        record.parts["missing"] = missing_scores(system, items)
     if not record.metrics:
         raise ConfigError(system.card.name, "gives nothing that these targets can be compared with")
     return record
@@ -214,10 +241,10 @@ def _occurring(parts: list[list[dict[str, Any]]], name: str) -> list[Any]:
 
 
 def _flat(items: list[dict[str, Any]]) -> np.ndarray:
-    """Inputs of items as one matrix; targets, ids and texts stay out."""
+    """Inputs of items as one matrix, zero where a modality is missing; targets, ids and texts stay out."""
     parts = []
     for name in _inputs_of(items[0]):
-        values = np.stack([np.asarray(item[name], np.float32).reshape(-1) for item in items])
+        values = np.nan_to_num(np.stack([np.asarray(item[name], np.float32).reshape(-1) for item in items]))
         if values.shape[1] > _LINEAR_WIDTH:
             step = -(-values.shape[1] // _LINEAR_WIDTH)
             width = values.shape[1] // step * step
@@ -226,9 +253,9 @@ def _flat(items: list[dict[str, Any]]) -> np.ndarray:
     return np.concatenate(parts, 1)
 
 
-def _trained_column(weights: Path) -> str:
+def _trained_options(weights: Path) -> dict[str, Any]:
     path = weights / "training.json"
-    return json.loads(path.read_text(encoding="utf-8"))["recipe"]["options"].get("column", "") if path.is_file() else ""
+    return json.loads(path.read_text(encoding="utf-8"))["recipe"]["options"] if path.is_file() else {}
 
 
 def _fitting_column(system: Any, corpus: Corpus) -> str:

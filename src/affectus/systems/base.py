@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -167,6 +167,13 @@ class System(nn.Module, ABC):
                 found |= {f"pcc_{name}": pcc(*pair), f"ccc_{name}": ccc(*pair)}
             found["pcc"] = float(np.mean([v for k, v in found.items() if k.startswith("pcc_")]))
         return found
+
+    def reported(
+        self, outputs: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray]
+    ) -> dict[str, tuple[Callable[..., float], np.ndarray, np.ndarray]]:
+        """What a result record holds beside the usual metrics of classes and dimensions: by name the metric, the truth
+        and the answers of all rows (n,), NaN where the truth is not known."""
+        return {}
 
     @classmethod
     def from_published(cls, state: Mapping[str, Tensor], config: Any = None) -> Self:

@@ -9,7 +9,7 @@ holds those that are known as `caption_<aspect>`; training draws one of them per
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,9 +119,11 @@ class SpeechCaptioner(GenerativeSystem):
         return batch_of(raws, self.inputs()) | {"record": records}
 
 
+#: Metrics of captions that need no model of their own: of the published table SPICE, FENSE, BERTScore and CLAPScore do.
+CAPTION_METRICS: dict[str, Callable[..., float]] = {"bleu4": bleu, "rouge_l": rouge, "meteor": meteor, "cider": cider}
+
+
 def caption_scores(truth: Sequence[Any], sentences: Sequence[str]) -> dict[str, float]:
     """BLEU-4, ROUGE-L, METEOR and CIDEr of Chinese captions cut into characters; `truth` has a reference or a list of
-    them per row. SPICE, FENSE, BERTScore and CLAPScore of the published table need models of their own."""
-    cut: dict[str, Any] = {"tokenize": characters_of}
-    return {"bleu4": bleu(truth, sentences, **cut), "rouge_l": rouge(truth, sentences, **cut),
-            "meteor": meteor(truth, sentences, **cut), "cider": cider(truth, sentences, **cut)}  # fmt: skip
+    them per row."""
+    return {name: metric(truth, sentences, tokenize=characters_of) for name, metric in CAPTION_METRICS.items()}

@@ -8,7 +8,8 @@ name, a share of whole groups held out of what is learnt from, or groups held ou
 validation 0 for none: the last weights are kept), `limit` (at most so many training rows, drawn at random;
 `validation_limit` and `test_limit` likewise), `division` (`shares` of train, validation and test of every class, with a
 `seed` of its own, in place of these three), `fold` (number of the official fold that is not learnt from), `start`
-(folder of an earlier stage whose weights are taken over), `workers` (loader processes).
+(folder of an earlier stage whose weights are taken over), `workers` (loader processes), `missing` (true: the record
+also scores the test rows with modalities taken away, see `affectus.evaluation.missing`).
 
 A run on several corpora learns from the first one, called by `source`, and those of `sources`: name → `corpus`,
 `column`, `train` (split), `validation` (share of whole groups held out and validated on beside the rows of the first
@@ -46,7 +47,7 @@ from affectus.training.system_task import BatchItems, CorpusItems, SystemTask
 SYNTHETIC = "synthetic"
 _KNOWN = {"stage", "config", "items", "validation_items", "column", "start", "workers"}
 _KNOWN |= {"train", "validation", "test", "limit", "fold", "division", "source", "sources"}
-_KNOWN |= {"validation_limit", "test_limit"}
+_KNOWN |= {"validation_limit", "test_limit", "missing"}
 
 
 def run_system(recipe: Recipe, roots: dict[str, Path], folder: Path) -> FitResult:

@@ -18,7 +18,7 @@ from affectus.corpora.files import Files
 from affectus.corpora.readers._labels_npz import Entry, entries
 from affectus.corpora.synthetic import Tiny
 from affectus.errors import CorpusError
-from affectus.media.files import VIDEO_SUFFIXES
+from affectus.media.files import AUDIO_SUFFIXES, VIDEO_SUFFIXES
 
 INFO = CorpusInfo(
     name="emotiontalk",
@@ -28,7 +28,8 @@ INFO = CorpusInfo(
     licence="CC BY-NC-SA 4.0",
     obtain="label archives and transcripts: repository NKU-HLT/EmotionTalk; media: model hub, BAAI/Emotiontalk",
     size="19,250 utterances, 23.6 hours, 19 actors",
-    layout="mm_label.npz, audio_label.npz, txt_label.npz, video_label.npz, transcription.csv; Multimodal/mp4/**/*.mp4",
+    layout="mm_label.npz, audio_label.npz, txt_label.npz, video_label.npz, transcription.csv; Multimodal/mp4/**/*.mp4, "
+    "else Audio/wav/**/*.wav",
     citation="EmotionTalk: an interactive Chinese multimodal emotion dataset with rich annotations, 2025",
     labels=orders("emotiontalk7"),
     units={"sentiment": "-2…2, mean of five raters"},
@@ -113,7 +114,7 @@ def _row(
         notes.error(ref, entry.row, f"name {entry.name!r} is not G<group>_<session>_<speaker>_<utterance>")
         return None
     score = None if entry.val is None else notes.number(entry.val, -2, 2, "val", ref, entry.row)
-    clips = files.named(entry.name, VIDEO_SUFFIXES)
+    clips = files.named(entry.name, VIDEO_SUFFIXES) or files.named(entry.name, AUDIO_SUFFIXES)
     return {
         "id": entry.name,
         "split": entry.split,
