@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 Run = Callable[..., "object"]
 
@@ -88,3 +90,44 @@ def test_columns_of_a_table_can_be_said(affectus: Run, tmp_path: Path) -> None:
         refused = affectus("analyze", path, "--columns", wrong)
         assert refused.code == 2
         assert said in refused.err
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_one_table_of_all_inputs(affectus: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.csv").write_text("speaker,text\nAnna,I am so glad\nBen,I am furious\nAnna,ok\n")
+    (folder / "sub/b.txt").write_text("I am so glad. The table.")
+    (folder / "c.txt").touch()
+    (folder / "summary.csv").write_text("text\nI am so sad\n")
+    result = affectus("analyze", folder, "--out", tmp_path / "out", "--no-context", "--quiet")
+    assert result.code == 1
+    first, second, named, text, failed = rows_of(tmp_path / "out/summary.csv")
+    assert (first["who"], first["turns"], first["folder"]) == ("Anna", "2", "a.csv")
+    assert (first["share_happiness"], first["share_neutral"], first["share_anger"]) == ("0.5", "0.5", "0")
+    assert (second["who"], second["share_anger"]) == ("Ben", "1")
+    assert text["folder"] == "sub__b.txt"
+    assert (named["folder"], named["share_sadness"]) == ("_summary.csv", "1")
+    for row in (first, second, text, named):
+        shares = [float(value) for name, value in row.items() if name.startswith("share_") or name == "uncertain"]
+        assert sum(shares) == pytest.approx(1)
+    assert (failed["file"], failed["who"]) == (str(folder / "c.txt"), "")
+    assert "is empty" in failed["note"]
+
+
+def test_files_of_a_folder_that_nothing_chosen_can_look_at_are_passed_over(affectus: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.txt").write_text("I am so glad.")
+    Image.new("RGB", (32, 32)).save(tmp_path / "in/b.png")
+    result = affectus("analyze", tmp_path / "in", "--modalities", "words")
+    assert (result.code, "1 files that words cannot look at are passed over" in result.err) == (0, True)
+    named = affectus("analyze", tmp_path / "in", tmp_path / "in/b.png", "--modalities", "words")
+    assert named.code == 1
+    assert "b.png: is a picture, and no chosen modality can look at that" in named.err
+    alone = affectus("analyze", tmp_path / "in", "--modalities", "voice")
+    assert alone.code == 1
+    assert "2 of 2 inputs failed" in alone.err

@@ -102,6 +102,20 @@ def test_page_tells_the_story(conversation: Timeline, tmp_path: Path) -> None:
     assert "feels" not in reader.text
 
 
+def test_many_sentences_scroll_and_those_left_out_are_counted(tmp_path: Path) -> None:
+    for count, style, more in ((3, "plain", 0), (40, "plain long", 0), (230, "plain long", 30)):
+        rows = [
+            {"file": "a.txt", "frame": i, "source": "words", "space": "transcript", "text": "x"} for i in range(count)
+        ]
+        rows += [{**row, "source": "fusion", "space": "explanation", "text": "Because."} for row in rows]
+        text = report.save(
+            Timeline.from_rows(rows, {"files": {"a.txt": {"kind": "text"}}}), tmp_path / "a.html"
+        ).read_text()
+        why = text[text.index("<h3>Why</h3>") :]
+        assert why.startswith(f'<h3>Why</h3><ul class="{style}"')
+        assert (f"{more} more are in the table" in why) == bool(more)
+
+
 def test_sentences_link_to_the_rows_they_rest_on(conversation: Timeline, tmp_path: Path) -> None:
     reader, _ = read(conversation, tmp_path)
     links = [a["href"][1:] for a in reader.named("a") if re.fullmatch(r"#f0-r\d+", a.get("href", ""))]

@@ -27,7 +27,14 @@ from affectus.analysis.settings import Settings
 from affectus.errors import AffectusError, ConfigError
 from affectus.features.store import media_id
 from affectus.media import transcription
-from affectus.media.files import read_head
+from affectus.media.files import (
+    AUDIO_SUFFIXES,
+    IMAGE_SUFFIXES,
+    SUBTITLE_SUFFIXES,
+    TABLE_SUFFIXES,
+    TEXT_SUFFIXES,
+    read_head,
+)
 from affectus.models import dialogue
 from affectus.types import Timeline
 
@@ -84,7 +91,7 @@ def analyze_each(
     input, for unknown formats, and when the output folder cannot be used.
     """
     given = [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]
-    files = media.find_media(given) if files is None else files
+    files = suited(media.find_media(given), given, settings.modalities) if files is None else files
     if settings.transcript is not None and len(files) > 1:
         raise ConfigError(
             "transcript", f"belongs to one recording, but there are {len(files)} inputs", "give one input"
@@ -106,6 +113,26 @@ def analyze_each(
             yield outcome
     for path in busy:
         yield _guarded(path, lambda p=path: target.take(p, wanted[p], wait=True))  # type: ignore[misc]
+
+
+#: Modalities that can look at files of a name, as far as the name tells; others may hold anything.
+_LOOKS = (
+    (AUDIO_SUFFIXES, {"voice", "words"}),
+    (IMAGE_SUFFIXES, {"face", "scene"}),
+    (TABLE_SUFFIXES | TEXT_SUFFIXES | SUBTITLE_SUFFIXES, {"words"}),
+)
+
+
+def suited(files: Sequence[Path], given: Sequence[Path], modalities: Sequence[str]) -> list[Path]:
+    """Files without those that were only found in a folder and that no chosen modality can look at, such as pictures
+    among recordings when only voices are wanted. Where none is left, all, so that each is refused with its reason."""
+    named = {path for path in given if not path.is_dir()}
+
+    def wanted(path: Path) -> bool:
+        able = next((able for suffixes, able in _LOOKS if path.suffix.lower() in suffixes), set(modalities))
+        return path in named or bool(able & set(modalities))
+
+    return [path for path in files if wanted(path)] or list(files)
 
 
 def chosen_formats(formats: Sequence[str]) -> tuple[str, ...]:

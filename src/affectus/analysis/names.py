@@ -10,6 +10,8 @@ from pathlib import Path
 
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\u2028\u2029\u202a-\u202e\u2066-\u2069]')
 _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))})
+#: The table over all inputs of a run, beside their folders.
+SUMMARY = "summary.csv"
 #: Longest name (bytes of UTF-8) that leaves room for a suffix on common file systems.
 LONGEST = 150
 
@@ -18,7 +20,7 @@ def safe_name(text: str) -> str:
     """A file name as the name of a folder: separators, control and direction marks, dots at the ends and reserved
     names replaced, at most `LONGEST` bytes."""
     name = _UNSAFE.sub("_", text.encode("utf-8", "replace").decode()).strip(" .") or "input"
-    if name.split(".")[0].casefold() in _RESERVED:
+    if name.split(".")[0].casefold() in _RESERVED or name.casefold() == SUMMARY:
         name = f"_{name}"
     if len(name.encode()) > LONGEST:
         name = name.encode()[:LONGEST].decode("utf-8", "ignore").rstrip(" .")

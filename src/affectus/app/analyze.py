@@ -42,7 +42,7 @@ class Choice:
 def run(paths: Sequence[Path], choice: Choice) -> int:
     """Analyse and report; returns the exit code."""
     from affectus import media
-    from affectus.analysis.folder import Outcome, analyze_each, chosen_formats
+    from affectus.analysis.folder import Outcome, analyze_each, chosen_formats, suited
     from affectus.analysis.settings import Settings
 
     settings = Settings(
@@ -66,10 +66,13 @@ def run(paths: Sequence[Path], choice: Choice) -> int:
     try:
         if choice.transcript is not None:
             media.probe(choice.transcript)
-        files = media.find_media(paths)
+        there = media.find_media(paths)
     except AffectusError as error:
         say(error_line(error))
         return USAGE
+    files = suited(there, paths, settings.modalities)
+    if len(files) < len(there) and not choice.quiet:
+        say(f"{len(there) - len(files)} files that {', '.join(settings.modalities)} cannot look at are passed over")
     failures: list[Outcome] = []
     parts: list[Outcome] = []
     with shown(len(files), wanted=not (choice.quiet or choice.as_json)) as report:
@@ -120,18 +123,26 @@ def _slim(outcome: Any) -> Any:
 
 
 def _print(parts: Sequence[Any], failures: Sequence[Any], choice: Choice) -> None:
+    from affectus.analysis.names import SUMMARY
     from affectus.analysis.run import joined
-    from affectus.report import json_chunks, terminal
+    from affectus.report import json_chunks, terminal, write_overview
 
+    whole = joined([*parts, *failures])
+    if choice.out is not None:
+        folders = {str(part.path): part.folder.name for part in parts}
+        reasons = {str(part.path): str(part.error) for part in failures}
+        try:
+            write_overview(whole, choice.out / SUMMARY, folders, reasons)
+        except AffectusError as error:
+            say(error_line(error))
     if choice.as_json:
-        for chunk in json_chunks(joined([*parts, *failures])):
+        for chunk in json_chunks(whole):
             sys.stdout.write(chunk)
         sys.stdout.flush()
         return
     if choice.quiet or not parts:
         return
     out = console()
-    whole = joined(parts)
     out.print(terminal(whole))
     _described(whole)
     _hinted(whole)
@@ -142,7 +153,8 @@ def _print(parts: Sequence[Any], failures: Sequence[Any], choice: Choice) -> Non
         out.print("Add --out DIR for the table and the report.", style="dim")
     else:
         reports = [part.folder / "report.html" for part in parts if (part.folder / "report.html").exists()]
-        where = f"Report: {reports[0]}" if len(reports) == 1 else f"Results: {choice.out} (one folder per input)"
+        several = f"Results: {choice.out} ({SUMMARY}, and one folder per input)"
+        where = f"Report: {reports[0]}" if len(reports) == 1 else several
         out.print(where, soft_wrap=True, markup=False)
 
 

@@ -16,6 +16,7 @@ _PUBLIC = {
     "figure": "plots",
     "write_html": "page",
     "summary": "facts",
+    "write_overview": "overview",
     "terminal": "facts",
 }
 

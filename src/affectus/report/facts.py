@@ -162,12 +162,12 @@ def _affect_facts(view: View) -> list[str]:
 
 
 def summary(timeline: Timeline) -> list[dict[str, Any]]:
-    """One row per file and person: `file, who, seconds, mostly, uncertain, valence, arousal, conflicts, turns, shifts,
-    note`.
+    """One row per file and person: `file, who, seconds, mostly, shares, uncertain, valence, arousal, conflicts, turns,
+    shifts, note`.
 
-    `mostly` names the largest shares of the decided time; `uncertain` is the share left open (0…1, None when there is
-    nothing to decide); `valence`/`arousal` are means on [-1, 1] or None; `conflicts` counts stretches; `turns` and
-    `shifts` count those of a speaker of a conversation, None elsewhere. A file without
+    `shares` maps labels to their shares of the decided time, `mostly` names the largest; `uncertain` is the share left
+    open (0…1, None when there is nothing to decide); `valence`/`arousal` are means on [-1, 1] or None; `conflicts`
+    counts stretches; `turns` and `shifts` count those of a speaker of a conversation, None elsewhere. A file without
     any result keeps one row whose `note` says why.
     """
     return [row for view in views(timeline) for row in summary_rows(view)]
@@ -188,6 +188,7 @@ def summary_rows(view: View) -> list[dict[str, Any]]:
                 "who": person.name,
                 "seconds": sum(r.end - r.start for r in runs) if view.timed else None,
                 "mostly": in_words(share, 2) or (UNCERTAIN if runs else ""),
+                "shares": {label: part for label, part in share.items() if label != UNCERTAIN},
                 "uncertain": share.get(UNCERTAIN, 0.0) if runs else None,
                 "valence": _mean(person, "valence"),
                 "arousal": _mean(person, "arousal"),

@@ -33,6 +33,8 @@ from affectus.report.view import Mark, Person, View
 
 #: Rows behind explanations, cues, and turns, that a page shows per file.
 ROWS_SHOWN, CUES_SHOWN, TURNS_SHOWN = 300, 400, 3000
+#: Sentences that say why: as many as a page shows, and from which number on in a frame that scrolls.
+SENTENCES, SENTENCES_SHOWN = 200, 16
 #: Characters of one turn that a page shows.
 TEXT_SHOWN = 5000
 
@@ -309,7 +311,7 @@ def _explanations(view: View, key: str, rows: Mapping[int, Mapping[str, Any]]) -
         return ""
     items: list[str] = []
     shown: dict[int, Mapping[str, Any]] = {}
-    for mark in view.explanations[:200]:
+    for mark in view.explanations[:SENTENCES]:
         links = []
         for ref in mark.refs:
             if ref in rows and len(shown) < ROWS_SHOWN:
@@ -322,5 +324,8 @@ def _explanations(view: View, key: str, rows: Mapping[int, Mapping[str, Any]]) -
             f'<li><button type="button" class="time" data-seek="{mark.start:.3f}">{when}</button> '
             f'<span dir="auto">{esc(mark.text)}</span>{basis}</li>'
         )
-    listed = f'<ul class="plain">{"".join(items)}</ul>{behind(view, shown, key)}'
+    style = '"plain long" tabindex="0"' if len(items) > SENTENCES_SHOWN else '"plain"'
+    rest = len(view.explanations) - len(items)
+    more = f'<p class="hint">{rest} more are in the table.</p>' if rest > 0 else ""
+    listed = f"<ul class={style}>{''.join(items)}</ul>{more}{behind(view, shown, key)}"
     return f'<section class="card"><h3>Why</h3>{listed}</section>\n'
