@@ -193,6 +193,17 @@ def test_facts_and_summary(conversation: Timeline, several: Callable[..., Timeli
     assert (row["file"], row["note"]) == ("x.mp4", "cannot be decoded")
 
 
+def test_conflicts_of_a_recording_in_which_nobody_is_told_apart_are_counted() -> None:
+    row = {"file": "a.wav", "source": "fusion", "score": 0.9}
+    rows = [
+        {**row, "start": start, "end": start + 1, "space": space, "label": label}
+        for start in (0.0, 5.0)
+        for space, label in (("ekman7", "anger"), ("decision", "anger"), ("conflict", "voice|words"))
+    ]
+    (whole,) = report.summary(Timeline.from_rows(rows))
+    assert (whole["who"], whole["conflicts"]) == ("Whole recording", 2)
+
+
 def test_terminal_shows_markup_as_text() -> None:
     row = {"file": "[red]a[/red].wav", "start": 0.0, "end": 1.0, "source": "voice", "space": "s", "label": "fear"}
     console = Console(width=100, record=True, file=None, force_terminal=False)

@@ -182,6 +182,7 @@ def summary_rows(view: View) -> list[dict[str, Any]]:
     for person in view.people or (Person("–"),):
         runs = decision_runs(person)
         share = shares(runs)
+        nameless = person.track == -1 and not person.speaker  # a recording in which nobody was told apart
         rows.append(
             {
                 "file": view.file,
@@ -192,7 +193,7 @@ def summary_rows(view: View) -> list[dict[str, Any]]:
                 "uncertain": share.get(UNCERTAIN, 0.0) if runs else None,
                 "valence": _mean(person, "valence"),
                 "arousal": _mean(person, "arousal"),
-                "conflicts": sum(who is person for who, _ in split),
+                "conflicts": sum(who is person or (who is None and nameless) for who, _ in split),
                 "turns": turns.get(person.speaker, 0) if view.spoken else None,
                 "shifts": shifts[person.speaker] if view.spoken else None,
                 "note": note,
@@ -221,7 +222,7 @@ def terminal(timeline: Timeline) -> RenderableType:
         table.add_column(name)
     rows = summary(timeline)
     spoken = any(row["turns"] is not None for row in rows)
-    for name in ("unsure", "valence", "arousal", "splits", *(("turns", "shifts") if spoken else ())):
+    for name in ("unsure", "valence", "arousal", "conflicts", *(("turns", "shifts") if spoken else ())):
         table.add_column(name, justify="right", no_wrap=True)
     last = None
     for row in rows:

@@ -95,7 +95,7 @@ def _wrapped(view: View, number: int, body: str) -> str:
 def _overview(found: Sequence[View]) -> str:
     """A row per file and person, with the shares of the decided time as a bar."""
     rows = "".join(_overview_rows(view, number) for number, view in enumerate(found))
-    heads = ("file", "who", "mostly", "uncertain", "valence", "arousal", "splits")
+    heads = ("file", "who", "mostly", "uncertain", "valence", "arousal", "conflicts")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     capped = (
         f'<p class="hint">The first {SECTIONS} files have a section below; the others are in this table and in the '
