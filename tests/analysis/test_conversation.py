@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectus import analyze
+from affectus import analyze, report
 from affectus.analysis.conversation import is_one, on_time_axis
 from affectus.analysis.influence import echo
 from affectus.analysis.speaker_states import DECAY
@@ -73,6 +73,12 @@ def test_a_table_of_texts_stays_one(tmp_path: Path) -> None:
     assert not {"state", "shift", "influence"} & set(timeline.table["space"].to_pylist())
     threads = analyze(written(tmp_path / "threads.csv", "thread,text\na,glad\nb,sad\na,wow\n"))
     assert [r["text"] for r in threads.filter(space="transcript").to_rows()] == ["glad", "sad", "wow"]
+
+
+def test_texts_with_times_and_no_ends_are_summed_up_by_number(tmp_path: Path) -> None:
+    timeline = analyze(written(tmp_path / "posts.csv", "text,time\nI am so glad,1\nHe was furious,2\n"))
+    (row,) = report.summary(timeline)
+    assert (row["mostly"], row["uncertain"]) == ("happiness 50%, anger 50%", 0.0)
 
 
 # --- context ----------------------------------------------------------------------------------------------------------
@@ -244,11 +250,13 @@ def test_the_words_about_hints_are_the_numbers_of_the_card() -> None:
         "precision_of_hints": {"value": 0.25, "low": 0.2, "high": 0.31},
         "base_rate": {"value": 0.07},
         "recall_of_hints": {"value": 0.4},
+        "share_hinted": {"value": 0.11},
     }
     other = replace(hints, card=replace(hints.card, metrics=numbers, inputs={"direction": "reader higher"}))
     assert other.odds == "right about 1 time in 4"
     assert other.how_often.startswith("About 1 in 4 such hints is right (25%; 95% interval 20% to 31%); by chance")
     assert "1 in 14 (7%). 60% of such gaps get no hint." in other.how_often
+    assert "where 11% of sentences get one" in other.how_often
     assert other.meaning == "the writer may have meant this less kindly than it reads"
 
 
@@ -292,6 +300,7 @@ def test_empty_utterances_and_missing_speakers(tmp_path: Path, sound_timeline: C
     sound_timeline(timeline)
     assert [r["speaker"] for r in timeline.filter(space="transcript").to_rows()] == ["A", "", ""]
     assert any("2 of 3 turns have no speaker" in w for w in facts(timeline)["warnings"])
+    assert any("2 of 5 rows hold no text" in w for w in facts(timeline)["warnings"])
 
 
 def test_missing_times_go_by_turns(tmp_path: Path) -> None:
@@ -403,6 +412,7 @@ def test_two_encodings_in_one_file(tmp_path: Path) -> None:
     timeline = analyze(path)
     assert timeline.filter(space="transcript").to_rows()[0]["speaker"] == "Zoë"
     assert len(timeline.filter(space="decision")) == 21
+    assert timeline.filter(space="transcript").to_rows()[-1]["speaker"] == "José"
     assert any("not valid UTF-8" in w for w in facts(timeline)["warnings"])
 
 

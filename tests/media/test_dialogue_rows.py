@@ -58,8 +58,8 @@ def test_doubled_rows_count_once_and_repeated_ids_are_told(tmp_path: Path) -> No
     path = table(tmp_path, f"dialogue,utterance_id,speaker,text\n{rows}")
     (talk,) = media.read_conversations(path, notes)
     assert [t.text for t in talk.turns] == ["one", "two", "other", "ok", "ok"]
-    assert any("1 rows repeat a turn" in note for note in notes)
-    assert any("1 utterance ids are used twice" in note for note in notes)
+    assert any("one row repeats a turn" in note for note in notes)
+    assert any("one utterance id is used twice" in note for note in notes)
 
 
 def test_a_blank_id_belongs_to_the_row_above(tmp_path: Path) -> None:

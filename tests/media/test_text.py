@@ -71,6 +71,22 @@ def test_one_broken_byte_does_not_spoil_utf8() -> None:
     assert "not valid UTF-8" in notes[0]
 
 
+def test_lines_in_two_encodings_are_each_read_in_their_own() -> None:
+    notes: list[str] = []
+    lines = ["Zoë: café", "plain", "José: so sad", "Zoë: oh là là"]
+    data = b"\r\n".join(line.encode("cp1252" if "José" in line else "utf-8") for line in lines)
+    assert decode_text(data, "a.txt", warnings=notes).split("\n") == lines
+    assert notes == ["one line is not valid UTF-8 like the others; read as cp1252"]
+    two = "今天真的太开心了，谢谢你。".encode("gb18030") + b"\n"
+    assert decode_text("我很难过\n".encode() * 2 + two * 2, "a.txt").split("\n")[2] == "今天真的太开心了，谢谢你。"
+
+
+def test_a_damaged_line_among_good_ones_stays_utf8() -> None:
+    whole = "schöne grüße überall\n".encode()
+    data = whole * 3 + whole.replace(b"\xc3\xbc", b"\xff", 1).replace(b" ", "öäü".encode() * 5)
+    assert decode_text(data, "a.txt").count("\ufffd") == 1
+
+
 def test_nul_bytes_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="NUL bytes"):
         decode_text(b"some text\0\0\0 and more text", "a.txt")

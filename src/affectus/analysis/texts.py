@@ -39,6 +39,8 @@ def analyze_text(
     if len(talks) > 1:
         turns.sort(key=lambda turn: turn.row)  # texts stay in the order of their file
     timed = all(np.isfinite(t.start) and np.isfinite(t.end) for t in turns)
+    if not timed:
+        found.facts["axis"] = "turns"  # times without ends give no axis to draw on
     found.words = [WordsTurn(turn, i) for i, turn in enumerate(turns)]
     score_words(found, engines, sink, settings, timed)
     tell("words", 0.8)

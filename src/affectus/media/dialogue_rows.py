@@ -51,7 +51,8 @@ def _filled(rows: Sequence[Row], notes: list[str]) -> list[Row]:
             blank += 1
         found.append(row)
     if blank:
-        notes.append(f"{blank} rows without a conversation id count to the conversation of the row above")
+        told = "one row counts" if blank == 1 else f"{blank} rows count"
+        notes.append(f"{told} to the conversation of the row above, having no conversation id")
     return found
 
 
@@ -83,12 +84,14 @@ def _restarted(rows: Sequence[Row], notes: list[str]) -> list[Row]:
             row = replace(row, conversation=part)
         found.append(row)
     if doubled:
-        notes.append(f"{doubled} rows repeat a turn with its id and were left out")
+        told = "one row repeats" if doubled == 1 else f"{doubled} rows repeat"
+        notes.append(f"{told} a turn with its id: left out")
     for name, count in uses.items():
         which = f"the conversation id {name!r} begins" if name else "utterance ids begin"
         notes.append(f"{which} {count} times: taken for {count} conversations")
     if repeated:
-        notes.append(f"{repeated} utterance ids are used twice for different turns; all were kept")
+        told = "one utterance id is" if repeated == 1 else f"{repeated} utterance ids are"
+        notes.append(f"{told} used twice for different turns; all were kept")
     return found
 
 

@@ -2,8 +2,9 @@
 
 Order: byte-order mark, UTF-16 without one (told by its NUL bytes), UTF-8, then the legacy encodings people still meet:
 Shift-JIS and EUC-JP (told by their kana), GB18030 (told by frequent Chinese characters), else Windows-1252. UTF-8 with
-a few broken bytes stays UTF-8. Short legacy text without kana or accents in the usual places can be taken wrongly;
-saving as UTF-8 always helps.
+a few broken bytes stays UTF-8; where whole lines are UTF-8 and others are not, as in exports put together from several
+sources, each line is read in its own encoding. Short legacy text without kana or accents in the usual places can be
+taken wrongly; saving as UTF-8 always helps.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ _MARKS: tuple[tuple[bytes, str], ...] = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+#: In place of a codec: UTF-8 in some lines, another encoding in others.
+MIXED = "mixed"
 #: Bytes below 32 that occur in text: backspace, tab, line feed, vertical tab, form feed, return, escape.
 _TEXT_CONTROLS = bytes((8, 9, 10, 11, 12, 13, 27))
 _CONTROLS = bytes(set(range(32)) - set(_TEXT_CONTROLS)) + b"\x7f"
@@ -42,6 +45,8 @@ def decode_text(data: bytes, path: str | Path, cut: bool = False, warnings: list
     """
     notes = warnings if warnings is not None else []
     encoding, errors = _encoding(data, path, cut, notes)
+    if encoding == MIXED:
+        return _plain_lines(_line_by_line(data, notes))
     try:
         text = codecs.getincrementaldecoder(encoding)(errors).decode(data, final=not cut)
     except UnicodeDecodeError as error:
@@ -49,7 +54,31 @@ def decode_text(data: bytes, path: str | Path, cut: bool = False, warnings: list
         raise MediaError(path, reason, "save it as UTF-8") from None
     if "\0" in text:
         raise MediaError(path, "holds NUL characters: binary data, not text", "save it as UTF-8 text")
+    return _plain_lines(text)
+
+
+def _plain_lines(text: str) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _strange_lines(data: bytes) -> list[bytes]:
+    """Lines in another encoding than their UTF-8 neighbours; none where fewer lines are UTF-8 than not (lines in ASCII
+    tell nothing), or where the others hold UTF-8 too and are but damaged."""
+    lines = [line for line in data.split(b"\n") if not line.isascii()]
+    strange = [line for line in lines if not _decodes(line, "utf-8", cut=False)]
+    if 2 * len(strange) > len(lines) or any(_is_damaged_utf8(line) for line in strange):
+        return []
+    return strange
+
+
+def _line_by_line(data: bytes, notes: list[str]) -> str:
+    """Text whose lines are UTF-8 or else in one legacy encoding."""
+    strange = _strange_lines(data)
+    name = _legacy(b"\n".join(strange), cut=False)
+    lines = f"{len(strange)} lines are" if len(strange) > 1 else "one line is"
+    notes.append(f"{lines} not valid UTF-8 like the others; read as {name}")
+    other = set(strange)
+    return "\n".join(line.decode(name if line in other else "utf-8", "replace") for line in data.split(b"\n"))
 
 
 def _encoding(data: bytes, path: str | Path, cut: bool, notes: list[str]) -> tuple[str, str]:
@@ -63,6 +92,8 @@ def _encoding(data: bytes, path: str | Path, cut: bool, notes: list[str]) -> tup
         raise MediaError(path, "holds NUL bytes: binary data, not text", "save it as UTF-8 text")
     if _decodes(data, "utf-8", cut):
         return "utf-8", "strict"
+    if not cut and _strange_lines(data):
+        return MIXED, "replace"
     if _is_damaged_utf8(data):
         notes.append("some bytes are not valid UTF-8 and show as U+FFFD")
         return "utf-8", "replace"

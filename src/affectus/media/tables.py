@@ -66,10 +66,15 @@ def parse_table(
     else:
         records = _csv_records(text, path, columns or {})
     found: list[Row] = []
+    rows = silent = 0
     for row, record in records:
-        found.extend(_record_turns(record, row, path, notes, columns or {}))
+        turns = list(_record_turns(record, row, path, notes, columns or {}))
+        rows, silent = rows + 1, silent + (not turns)
+        found.extend(turns)
     if not found:
         raise MediaError(path, "no row holds any text", "check the column of the texts")
+    if silent:
+        notes.append(f"{silent} of {rows} rows hold no text and were left out")
     return settle(found, notes)
 
 

@@ -200,12 +200,13 @@ class GapHints:
     @property
     def how_often(self) -> str:
         """How often hints are right, beside chance, and how many gaps they miss: the numbers of the card in words."""
-        right, usual, found = (self.card.metrics[n] for n in ("precision_of_hints", "base_rate", "recall_of_hints"))
+        names = ("precision_of_hints", "base_rate", "recall_of_hints", "share_hinted")
+        right, usual, found, share = (self.card.metrics[name] for name in names)
         return (
             f"About 1 in {round(1 / right['value'])} such hints is right ({right['value']:.0%}; 95% interval "
             f"{right['low']:.0%} to {right['high']:.0%}); by chance it would be 1 in {round(1 / usual['value'])} "
             f"({usual['value']:.0%}). {1 - found['value']:.0%} of such gaps get no hint. Measured on edited English "
-            "prose, not on chats."
+            f"prose, where {share['value']:.0%} of sentences get one; chats were not measured."
         )
 
     def score(self, outputs: np.ndarray) -> np.ndarray:

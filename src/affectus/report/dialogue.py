@@ -130,10 +130,9 @@ def hint_line(name: str, info: Mapping[str, Any]) -> str:
     about = info.get("gap_hints") or {}
     if not about.get("marked"):
         return ""
-    return (
-        f"Weak hints in {name}: {about['marked']} of {about['of']} turns, where {about['meaning']}. "
-        f"{about['how_often']}"
-    )
+    turns = f"{about['of']} turn" + "s" * (about["of"] != 1)
+    start = f"Weak hints in {name}: {about['marked']} of {turns}."
+    return f"{start} A hint says: {about['meaning']}. {about['how_often']}"
 
 
 def dialogue_facts(view: View) -> list[str]:
