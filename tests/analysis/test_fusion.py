@@ -8,6 +8,8 @@ from hypothesis.extra.numpy import arrays
 
 from affectus.analysis import fusion
 from affectus.analysis.fusion import LABELS, Opinion, conflict, decide, fuse, jensen_shannon, to_common
+from affectus.analysis.persons import write_window
+from affectus.analysis.rows import RowSink
 from affectus.types import Card
 
 K = len(LABELS)
@@ -236,3 +238,32 @@ def test_prior_comes_from_the_true_classes_of_the_card() -> None:
     assert prior.sum() == pytest.approx(1)
     assert prior[LABELS.index("anger")] == pytest.approx(0.5 / 7 + 0.5)
     np.testing.assert_allclose(fusion.prior_of(Card("v", "", "", "voice", "", "expressed", "ravdess8", labels)), 1 / 7)
+
+
+def mixed(**shares: float) -> np.ndarray:
+    return np.array([shares.get(label, (1 - sum(shares.values())) / (K - len(shares))) for label in LABELS])
+
+
+@pytest.mark.parametrize(("threshold", "decided"), [(0.4, "uncertain"), (1.0, "neutral")])
+def test_a_compromise_of_a_conflict_is_not_named(threshold: float, decided: str) -> None:
+    some = [
+        Opinion("voice", mixed(anger=0.58, neutral=0.4)),
+        Opinion("words", mixed(sadness=0.58, neutral=0.4)),
+    ]
+    assert LABELS[int(np.argmax(fuse(some).probabilities))] == "neutral"
+    assert not fusion.led(some, fuse(some).probabilities)
+    with RowSink("a.wav") as sink:
+        window = write_window(sink, (-1, ""), 0, (0.0, 1.0), some, 0.45, threshold)
+        table = sink.finish()
+    assert window.score > 0.45
+    assert window.decision == decided
+    assert decided in table["label"].to_pylist()
+
+
+def test_a_label_that_wins_a_conflict_is_named() -> None:
+    some = [Opinion("voice", mixed(anger=0.97)), Opinion("words", mixed(sadness=0.5, anger=0.3))]
+    with RowSink("a.wav") as sink:
+        window = write_window(sink, (-1, ""), 0, (0.0, 1.0), some, 0.45, 0.2)
+        sink.finish()
+    assert window.conflict is not None
+    assert window.decision == "anger"

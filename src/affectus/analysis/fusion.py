@@ -23,6 +23,8 @@ within [0, 1]: an indication of how firm a score is, not a confidence interval.
 
 **Conflict** is the Jensen–Shannon divergence (bits, 0…1) of the two modalities that differ most. "neutral" in one
 channel is the absence of a cue there, not a contrary one, so only pairs that lead to two different emotions count.
+Where modalities conflict and the pool puts first what none of them does, that label is a compromise nobody voted for,
+mostly "neutral": the decision is then `uncertain`, whatever its probability.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ __all__ = [
     "decide",
     "fuse",
     "jensen_shannon",
+    "led",
     "normalised",
     "prior_of",
     "reliability",
@@ -183,6 +186,12 @@ def decide(probabilities: np.ndarray, confidence: float) -> tuple[str, float]:
     best = int(np.argmax(probabilities))
     score = float(probabilities[best])
     return (LABELS[best] if score >= confidence else UNCERTAIN), score
+
+
+def led(opinions: Sequence[Opinion], probabilities: np.ndarray) -> bool:
+    """Whether the label that a pool puts first is put first by one of its opinions."""
+    best = int(np.argmax(probabilities))
+    return any(int(np.argmax(opinion.probabilities)) == best for opinion in opinions)
 
 
 def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:

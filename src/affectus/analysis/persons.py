@@ -161,10 +161,12 @@ def write_window(
         if np.isfinite(result.affect[k]):
             bounds = {"low": float(result.affect_low[k]), "high": float(result.affect_high[k])}
             sink.add(space="va", label=name, score=float(result.affect[k]), **bounds, **shared)
+    split = fusion.conflict(opinions, threshold)
     decision, score = fusion.decide(result.probabilities, confidence)
+    if split is not None and not fusion.led(opinions, result.probabilities):
+        decision = fusion.UNCERTAIN
     top = first + int(np.argmax(result.probabilities))
     sink.add(space="decision", label=decision, score=score, refs=[top], **shared)
-    split = fusion.conflict(opinions, threshold)
     split_row = -1
     if split is not None:
         named = shared | {"method": "jensen-shannon"}
