@@ -350,7 +350,10 @@ def test_hints_at_gaps_are_told_with_how_often_they_are_right(affectus: Run, tmp
     path.write_text("speaker,text\nAnna,I am glad\nBen,the table\nAnna,I am furious\nBen,ok\n")
     result = affectus("analyze", path)
     (line,) = (line for line in result.out.splitlines() if line.startswith("Weak hints"))
-    assert ": 1 of 4 turns. A hint says: the writer may have meant this more kindly than it reads. About 1 in " in line
+    assert (
+        f": 1 of 4 turns in {path}. A hint says: the writer may have meant this more kindly than it reads. About 1 in "
+        in line
+    )
     assert "by chance it would be 1 in " in line
     assert result.err == ""
     assert "Weak hints" not in affectus("analyze", path, "--no-gap-hints").out

@@ -102,11 +102,13 @@ def test_hints_are_counted_once_in_the_terminal_and_in_the_facts() -> None:
     assert "One turn carries a weak hint (right about 1 time in 6) that writer and reader may see it differently." in (
         dialogue_facts(one_view(found))
     )
-    line = hint_line("chat.csv", found.meta["files"]["chat.csv"])
-    assert line.startswith("Weak hints in chat.csv: 1 of 4 turns")
+    line = hint_line(found.meta["files"])
+    assert line.startswith("Weak hints: 1 of 4 turns in chat.csv. A hint says: the writer may have meant")
     assert line.endswith("About 1 in 6 such hints is right.")
-    assert hint_line("chat.csv", {"gap_hints": HINTS | {"marked": 0}}) == ""
-    assert hint_line("photo.png", {}) == ""
+    assert hint_line({"chat.csv": {"gap_hints": HINTS | {"marked": 0}}, "photo.png": {}}) == ""
+    many = hint_line({f"{i}.csv": {"gap_hints": HINTS} for i in range(8)})
+    assert "1 of 4 turns in 4.csv, and more in 3 more files. A hint says" in many
+    assert many.count("About 1 in 6") == 1
 
 
 def test_a_long_turn_is_quoted_in_part(tmp_path: Path) -> None:

@@ -284,7 +284,9 @@ def _refuse_nothing(path: Path, settings: Settings, engines: Engines, found: Fin
         raise MediaError(path, f"is {kind}, and no chosen modality can look at that", f"add {' or '.join(able)}")
     if all(name in found.missing for name in chosen):
         reasons = "; ".join(f"{name}: {found.missing[name]}" for name in chosen)
-        raise AffectusError(path, f"no model could look at it: {reasons}", "see `affectus doctor`")
+        # What lacks because of the file itself says what helps; the doctor knows only what is installed.
+        remedy = "see `affectus doctor`" if any(name in engines.missing for name in chosen) else ""
+        raise AffectusError(path, f"no model could look at it: {reasons}", remedy)
 
 
 def _meta(path: Path, settings: Settings, engines: Engines, found: Findings) -> dict[str, Any]:

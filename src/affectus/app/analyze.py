@@ -168,12 +168,11 @@ def _described(timeline: Timeline) -> None:
 
 
 def _hinted(timeline: Timeline) -> None:
-    """Weak hints that writer and reader may differ, a line per file that has some."""
+    """Weak hints that writer and reader may differ, with how often such hints are right."""
     from affectus.report.dialogue import hint_line
 
-    for name, facts in timeline.meta["files"].items():
-        if line := hint_line(name, facts):
-            console().print(line, soft_wrap=True, markup=False, style="dim")
+    if line := hint_line(timeline.meta["files"]):
+        console().print(line, soft_wrap=True, markup=False, style="dim")
 
 
 def _sum_up(failures: Sequence[Any], count: int, paths: Sequence[Path]) -> int:

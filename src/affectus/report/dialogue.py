@@ -16,6 +16,8 @@ from affectus.report.view import Mark, Person, View
 
 #: Shifts, pairs and hints that a page lists per file.
 SHIFTS_SHOWN, PAIRS_SHOWN, GAPS_SHOWN = 100, 20, 100
+#: Files whose hints the terminal counts one by one.
+FILES_COUNTED = 5
 #: Characters of a turn that are quoted beside a hint.
 QUOTED = 160
 
@@ -125,14 +127,16 @@ def _hints(view: View) -> Mapping[str, Any]:
     return view.info.get("gap_hints") or {}
 
 
-def hint_line(name: str, info: Mapping[str, Any]) -> str:
-    """The hints of one file (its meta data `info`) in a line for the terminal, empty where there are none."""
-    about = info.get("gap_hints") or {}
-    if not about.get("marked"):
+def hint_line(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """The hints of all files (their meta data by name) in a line for the terminal, empty where there are none."""
+    found = {name: info["gap_hints"] for name, info in files.items() if (info.get("gap_hints") or {}).get("marked")}
+    if not found:
         return ""
-    turns = f"{about['of']} turn" + "s" * (about["of"] != 1)
-    start = f"Weak hints in {name}: {about['marked']} of {turns}."
-    return f"{start} A hint says: {about['meaning']}. {about['how_often']}"
+    counts = [f"{about['marked']} of {about['of']} turns in {name}" for name, about in found.items()][:FILES_COUNTED]
+    rest = len(found) - len(counts)
+    listed = ", ".join(counts) + (f", and more in {rest} more files" if rest else "")
+    about = next(iter(found.values()))
+    return f"Weak hints: {listed}. A hint says: {about['meaning']}. {about['how_often']}"
 
 
 def dialogue_facts(view: View) -> list[str]:
