@@ -173,6 +173,15 @@ def test_an_output_folder_that_is_full(tmp_path: Path) -> None:
     assert not run(tmp_path / "in", tmp_path / "out", confidence=0.3)[0].resumed
 
 
+def test_an_empty_path_is_not_the_folder_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_texts(tmp_path, 1)
+    monkeypatch.chdir(tmp_path)
+    for nothing in ("", ["00.txt", ""]):
+        with pytest.raises(AffectusError, match="is no path"):
+            analyze(nothing)
+    assert analyze(".").files == ["00.txt"]
+
+
 def test_a_transcript_belongs_to_one_recording(tmp_path: Path) -> None:
     paths = write_texts(tmp_path / "in", 3)
     with pytest.raises(ConfigError, match="belongs to one recording"):

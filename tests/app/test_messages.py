@@ -131,3 +131,22 @@ def test_files_of_a_folder_that_nothing_chosen_can_look_at_are_passed_over(affec
     alone = affectus("analyze", tmp_path / "in", "--modalities", "voice")
     assert alone.code == 1
     assert "2 of 2 inputs failed" in alone.err
+
+
+def test_benchmarks_are_listed(affectus: Run) -> None:
+    from affectus import evaluation
+
+    result = affectus("score", "--list")
+    assert result.code == 0
+    assert all(entry.name in result.out for entry in evaluation.benchmarks())
+
+
+def test_a_scoreboard_of_nested_folders(affectus: Run, tmp_path: Path) -> None:
+    from affectus import corpora
+
+    corpora.write_tiny("goemotions", tmp_path / "go")
+    record = affectus("evaluate", "words", "--corpus", "goemotions", "--root", tmp_path / "go", "--json")
+    (tmp_path / "records/models").mkdir(parents=True)
+    (tmp_path / "records/models/words.json").write_text(record.out)
+    shown = affectus("scoreboard", tmp_path / "records")
+    assert (shown.code, "goemotions" in shown.out) == (0, True), shown.err

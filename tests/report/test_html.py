@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from affectus import report
+from affectus.errors import AffectusError
 from affectus.report.plots import POINTS
 from affectus.types import Card, Timeline
 
@@ -271,6 +272,12 @@ def test_figure_shows_every_emotion_with_its_band(conversation: Timeline) -> Non
     assert np.allclose(line.y, [r["score"] for r in rows], atol=1e-4)
     assert np.allclose(np.array(line.customdata)[:, 0], [r["low"] for r in rows], atol=1e-4)
     assert "@" not in figure.to_json()
+
+
+def test_figure_of_a_file_that_is_not_there_names_those_that_are() -> None:
+    timeline = Timeline.from_rows([{"file": "a.wav", "space": "ekman7", "label": "fear", "score": 0.5}])
+    with pytest.raises(AffectusError, match=r"b\.wav: is not in this timeline \(it holds a\.wav\)"):
+        timeline.plot("b.wav")
 
 
 def test_figure_of_a_picture_is_bars() -> None:

@@ -24,7 +24,7 @@ from affectus.analysis.engines import Engines
 from affectus.analysis.locks import FileLock
 from affectus.analysis.pipeline import analyze_file
 from affectus.analysis.settings import Settings
-from affectus.errors import AffectusError, ConfigError
+from affectus.errors import AffectusError, ConfigError, MediaError
 from affectus.features.store import media_id
 from affectus.media import transcription
 from affectus.media.files import (
@@ -90,7 +90,10 @@ def analyze_each(
     `files` are the inputs when `media.find_media(paths)` was called already. Raises AffectusError when there is no
     input, for unknown formats, and when the output folder cannot be used.
     """
-    given = [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]
+    named = [paths] if isinstance(paths, str | Path) else list(paths)
+    if "" in named:  # as a path it would be the folder one is in
+        raise MediaError("''", "is no path", "give a file or a folder, '.' for the one you are in")
+    given = [Path(path) for path in named]
     files = suited(media.find_media(given), given, settings.modalities) if files is None else files
     if settings.transcript is not None and len(files) > 1:
         raise ConfigError(

@@ -35,6 +35,14 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _benchmarks(wanted: bool) -> None:
+    if wanted:
+        from affectus.app.research import list_benchmarks
+
+        list_benchmarks()
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     version: Annotated[
@@ -227,7 +235,7 @@ def predict(
 
 @app.command()
 def score(
-    benchmark: Annotated[str, typer.Option(help="Name of a benchmark.")],
+    benchmark: Annotated[str, typer.Option(help="Name of a benchmark, see --list.")],
     predictions: Annotated[Path, typer.Option(help="Predictions: csv, jsonl or npz in the published shape.")],
     labels: Annotated[
         Path | None, typer.Option(help="Label file, where the predictions do not hold the truth.")
@@ -236,6 +244,9 @@ def score(
         str, typer.Option(help="published (as the tables in papers were made, bug for bug) or strict (honest).")
     ] = "published",
     tables: Annotated[Path | None, typer.Option(help="Folder with emotion-wheel tables to use.")] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", callback=_benchmarks, is_eager=True, help="List the benchmarks and leave.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Score a file of predictions by the protocol of a benchmark."""

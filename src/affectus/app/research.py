@@ -75,11 +75,19 @@ def score(
     _show(evaluation.score(benchmark, predictions, labels=labels, variant=variant, tables=tables), as_json)
 
 
+def list_benchmarks() -> None:
+    """A row per benchmark."""
+    from affectus import evaluation
+
+    rows = [(b.name, b.title, b.task, b.corpus, b.headline) for b in evaluation.benchmarks()]
+    print_table(("benchmark", "title", "task", "corpus", "headline"), rows)
+
+
 def scoreboard(records: Sequence[Path], out: Path | None) -> None:
     """Render result records as Markdown or HTML."""
     from affectus import evaluation
 
-    files = [file for path in records for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    files = [file for path in records for file in (sorted(path.rglob("*.json")) if path.is_dir() else [path])]
     text = evaluation.scoreboard(files, "html" if out and out.suffix.lower() in (".html", ".htm") else "markdown")
     if out is None:
         print(text)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from affectus.errors import AffectusError
 from affectus.report.facts import conflict_runs, cue_text, foremost_cues, place, sources_of
 from affectus.report.palette import Theme, family, ordered, resolve
 from affectus.report.runs import decision_runs, thin
@@ -129,9 +130,14 @@ def bars_spec(view: View) -> Spec:
 
 
 def figure(timeline: Timeline, file: str | None = None, theme: Theme = "light") -> plotly.graph_objects.Figure:
-    """Plotly figure of one file (the first by default): curves with a menu of people, or bars for a picture."""
+    """Plotly figure of one file (the first by default): curves with a menu of people, or bars for a picture.
+
+    Raises `AffectusError` for a file that the timeline does not hold.
+    """
     import plotly.graph_objects as go
 
+    if file and file not in {*timeline.files, *timeline.meta.get("files", ())}:
+        raise AffectusError(file, "is not in this timeline", f"it holds {', '.join(timeline.files[:12]) or 'nothing'}")
     view = one_view(timeline, file)
     if view.kind == "image" or not view.people:
         spec = bars_spec(view)
