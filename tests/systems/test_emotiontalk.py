@@ -352,3 +352,9 @@ def test_the_linear_baseline_of_texts_sees_which_ids_occur() -> None:
     system = EmotionTalk(replace(Config.ngrams(), encoder="ngrams:1-2,width=4,buckets=512,length=32"))
     learn, test = (BatchItems(system.example(count, seed)) for count, seed in ((70, 0), (35, 1)))
     assert linear_baseline(learn, test, ("sentiment",))["linear"]["accuracy"] > 0.9
+    for items in (learn, test):
+        del items.batch["label"]  # classes come before values where there are both
+    found = linear_baseline(learn, test, ("sentiment",), system.reported)["linear"]
+    assert found["pcc_sentiment"] > 0.8
+    assert set(found) == {"pcc_sentiment", "ccc_sentiment", "mse", "acc5", "sentiment_f1", "acc2"}
+    assert found["mse"] < 0.5 * 4 * float(test.batch["values"].var())
