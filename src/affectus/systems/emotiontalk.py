@@ -107,8 +107,8 @@ CARD = SystemCard(
         "Character n-grams alone: weighted F1 .39 of the joint label, published RoBERTa-base .46; logistic regression "
         "on the same n-grams .41, always neutral .24 (results/systems/emotiontalk-text.json).",
         "Happy utterances have a mean sentiment of about zero: sentiment is not the sign of the emotion here.",
-        "Sentiment from n-grams alone: five levels right .55 (always their mean .43, ridge on the same n-grams .56), F1 "
-        "of the sign .892 (always negative .884, ridge .891): results/systems/emotiontalk-text-sentiment.json.",
+        "Sentiment from n-grams alone: five levels right .55 (always their mean .43, ridge on the same n-grams .56), "
+        "F1 of the sign .892 (always negative .884, ridge .891): results/systems/emotiontalk-text-sentiment.json.",
         "Always saying negative gives a sentiment F1 of .8836. Published validation and test share speakers 02 and 13.",
         "MCTN reads the words alone once it is trained: without them its answer is the same for everybody.",
     ),
