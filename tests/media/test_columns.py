@@ -101,3 +101,16 @@ def test_a_table_saved_as_text_is_a_table(tmp_path: Path) -> None:
     assert said(untitled, text="3", speaker="2") == [("Anna", "I am glad."), ("Ben", "I am sad.")]
     prose = write(tmp_path / "d.txt", "The text\tI read.\nIt was good.\n")
     assert media.probe(prose).kind == "text"
+
+
+def test_segments_of_a_speech_recogniser(tmp_path: Path) -> None:
+    segments = [
+        {"start": 0.0, "end": 2.0, "text": " I am glad.", "speaker": "A"},
+        {"start": 2.0, "end": 4.0, "text": "x"},
+    ]
+    path = write(tmp_path / "a.json", json.dumps({"text": "I am glad. x", "segments": segments, "language": "en"}))
+    turns = media.read_turns(path)
+    assert [(turn.start, turn.end, turn.speaker, turn.text) for turn in turns] == [
+        (0, 2, "A", "I am glad."),
+        (2, 4, "", "x"),
+    ]

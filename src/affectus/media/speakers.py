@@ -20,10 +20,15 @@ def _candidate(line: str) -> tuple[str, str] | None:
     if match is None:
         return None
     name = match["name"].strip()
-    words = name.split()
-    if len(words) > 4 or any(word[0].islower() for word in words) or not any(c.isalpha() for c in name):
-        return None
-    return None if name.upper() in _NO_NAMES else (name, match["words"])
+    return (name, match["words"]) if is_name(name) else None
+
+
+def is_name(text: str) -> bool:
+    """Whether a text may be the name of a speaker: at most four words, none of which begins small."""
+    words = text.split()
+    if not 1 <= len(words) <= 4 or any(word[0].islower() for word in words) or not any(c.isalpha() for c in text):
+        return False
+    return not re.search(r"[.!?,;:]$", words[-1]) and text.strip().upper() not in _NO_NAMES
 
 
 def usual_speakers(lines: Iterable[str]) -> frozenset[str]:

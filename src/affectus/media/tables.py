@@ -18,13 +18,16 @@ from affectus.media.text import MAX_CHARACTERS, split_sentences
 from affectus.types import Turn
 
 # Names of columns in order of preference, small letters and digits only.
-_TEXT = "text utterance sentence message content transcript transcription body comment tweet post review caption"
+_TEXT = (
+    "text utterance sentence message content transcript transcription body comment tweet post review caption fulltext "
+    "answer response"
+)
 _COLUMNS: dict[str, tuple[str, ...]] = {
     role: tuple(names.split())
     for role, names in {
         "text": _TEXT,
         "speaker": "speaker speakername speakerid user username name author authorname from fromname role character "
-        "sender sendername participant nick nickname handle displayname",
+        "sender sendername participant participantid nick nickname handle displayname",
         "start": "start starttime startsec startseconds startms begin onset time timestamp ts t datetime date sentat "
         "createdat dateunixtime",
         "end": "end endtime endsec endseconds endms stop",
@@ -32,7 +35,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
         "sessionid video videoid",
         "utterance": "utteranceid uttid turnid messageid msgid clientmsgid",
         "language": "language lang",
-        "turns": "messages turns utterances dialogue dialog conversation conversations",
+        "turns": "messages turns utterances segments dialogue dialog conversation conversations",
     }.items()
 }
 #: What `columns` may name; a role without a column is "".

@@ -13,6 +13,7 @@ from affectus.media.probe import probe
 from affectus.media.subtitles import parse_subtitles
 from affectus.media.tables import is_tabbed, parse_table
 from affectus.media.text import markdown_turns, plain_turns
+from affectus.media.timed_text import timed_turns
 from affectus.types import Conversation, Turn
 
 #: Larger text files are refused (bytes).
@@ -25,7 +26,8 @@ def read_turns(
 ) -> list[Turn]:
     """Turns of a text (txt, md), subtitle (srt, vtt) or table (csv, tsv, jsonl, json) file, by content.
 
-    Texts give one turn per sentence without times, chats exported as text one per message, subtitles one per cue and
+    Texts give one turn per sentence without times, chats exported as text one per message, transcripts with times in
+    them one per time, subtitles one per cue and
     speaker, tables one per row; see `plain_turns`, `chat_turns`, `parse_subtitles` and `parse_table` for `Turn.row`.
     The encoding is found out (see `encodings`). What was guessed or left out is appended to `warnings`.
     `columns` says which column of a table is what. Raises `MediaError`.
@@ -62,7 +64,7 @@ def _numbered(path: Path, warnings: list[str] | None, columns: Mapping[str, str]
         return parse_table(text, path, warnings, columns)
     else:
         plain = markdown_turns if path.suffix.lower() in (".md", ".markdown") else plain_turns
-        turns = chat_turns(text) or plain(text)
+        turns = chat_turns(text) or timed_turns(text) or plain(text)
     if not turns:
         raise MediaError(path, "holds no text, only white space", "check the file")
     return [("", turn) for turn in turns]
