@@ -12,7 +12,8 @@ from rich.console import Console
 
 from affectus import report
 from affectus.report.dialogue import dialogue_facts, hint_line, tags_of
-from affectus.report.plots import curves_spec
+from affectus.report.plots import STEPS, curves_spec, turns_per_step
+from affectus.report.runs import in_steps
 from affectus.report.view import one_view
 from affectus.types import Timeline
 
@@ -142,6 +143,30 @@ def test_a_turn_is_a_level_and_nothing_is_drawn_between() -> None:
     np.testing.assert_allclose(line["x"], [0.5, 1.5, 1.5, 2.5, 2.5, 3.5])
     assert np.isnan(line["y"]).tolist() == [False, False, True, True, False, False]
     assert spec["layout"]["xaxis"]["title"]["text"] == "turn"
+
+
+def test_a_long_conversation_is_drawn_in_steps(tmp_path: Path) -> None:
+    said = tuple((("Ben", "Anna")[i % 10 == 3], ("anger", "neutral")[i % 20 == 3]) for i in range(1200))
+    view = one_view(timeline(said))
+    assert turns_per_step(view) == 10
+    anna = next(person for person in view.people if person.name == "Anna")
+    spec = curves_spec(view, anna)
+    line = next(trace for trace in spec["data"] if trace["name"] == "neutral" and "stackgroup" in trace)
+    # Her one turn in ten fills the step of ten turns, and every other of them is neutral.
+    np.testing.assert_allclose(line["x"][:4], [0.5, 10.5, 10.5, 20.5])
+    np.testing.assert_allclose(line["y"][:4], [0.7, 0.7, 0.05, 0.05], atol=1e-3)
+    assert len(line["x"]) == 2 * STEPS
+    assert not any(trace.get("type") == "bar" for trace in spec["data"])
+    assert "in about 10 turns of the conversation" in page(timeline(said), tmp_path)
+    assert turns_per_step(one_view(timeline())) == 1
+
+
+def test_a_step_is_the_mean_of_its_turns() -> None:
+    said = tuple(("Ben", "anger" if i % 4 else "neutral") for i in range(480))
+    view = one_view(timeline(said))
+    found = in_steps(view.people[0].curves[0], view.duration, 120)
+    np.testing.assert_allclose(found.scores[:, found.labels.index("neutral")], (0.7 + 3 * 0.05) / 4)
+    np.testing.assert_allclose([found.start[1], found.end[1], found.end[-1]], [4, 8, 480])
 
 
 def test_the_terminal_counts_turns_and_shifts() -> None:

@@ -53,7 +53,7 @@ def _listed(view: View, marks: Sequence[Mark], limit: int) -> str:
         f'<span dir="auto">{esc(mark.text)}</span></li>'
         for mark in marks[:limit]
     )
-    more = f"<p>{len(marks) - limit:,} more are in the table.</p>" if len(marks) > limit else ""
+    more = f'<p class="hint">{len(marks) - limit:,} more are in the table.</p>' if len(marks) > limit else ""
     return f'<ul class="plain long" tabindex="0">{items}</ul>{more}'
 
 
@@ -106,7 +106,7 @@ def _gaps(view: View) -> str:
         for mark in view.gaps[:GAPS_SHOWN]
     )
     rest = len(view.gaps) - GAPS_SHOWN
-    more = f"<p>{rest:,} more are in the table.</p>" if rest > 0 else ""
+    more = f'<p class="hint">{rest:,} more are in the table.</p>' if rest > 0 else ""
     about = _hints(view)
     meaning = f"{about['meaning']}. {about['how_often']}" if about else "the two may differ. Most hints are wrong."
     return (

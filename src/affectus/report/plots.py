@@ -15,7 +15,7 @@ import numpy as np
 from affectus.errors import AffectusError
 from affectus.report.facts import conflict_runs, cue_text, foremost_cues, place, sources_of
 from affectus.report.palette import Theme, family, ordered, resolve
-from affectus.report.runs import decision_runs, thin
+from affectus.report.runs import decision_runs, in_steps, thin
 from affectus.report.view import Curve, Person, View, one_view
 from affectus.types import Timeline
 
@@ -28,6 +28,8 @@ POINTS = 600
 ROWS = 9
 #: Time zero on the axis, in milliseconds: plotly would read small numbers on a date axis as years (1500 → year 1500).
 ZERO = 86_400_000
+#: Steps in which a conversation is drawn that has more than twice as many turns.
+STEPS = 120
 _SHARE, _ROW, _AFFECT, _GAP = 130, 44, 120, 22
 
 Spec = dict[str, Any]
@@ -48,11 +50,12 @@ def curves_spec(view: View, person: Person, limit: int = POINTS) -> Spec:
     domains = [(float(top - h) / total, float(top) / total) for top, h in zip(tops, heights, strict=False)]
     data: list[Spec] = []
     if curve is not None and labels:
-        shown = _pieces(view, thin(curve, limit))
+        shown = _pieces(view, _thinned(view, curve, limit))
         grid = shown.scores / np.maximum(np.nansum(shown.scores, axis=1, keepdims=True), 1e-9)
         _axis(layout, 1, domains[0], "all together", [0, 1.14], [0, 1])
         data += [_area(view, shown, label, grid[:, shown.labels.index(label)]) for label in labels]
-        data += [_hatching(view, person), *_diamonds(view, person)]
+        data += [_hatching(view, person)] if turns_per_step(view) == 1 else []
+        data += _diamonds(view, person)
         layout["yaxis99"] = {"overlaying": "y", "range": [0, 1.14], "visible": False, "fixedrange": True}
         for number, label in enumerate(labels, 2):
             _axis(layout, number, domains[number - 1], label, [0, 1], [0, 1])
@@ -64,11 +67,20 @@ def curves_spec(view: View, person: Person, limit: int = POINTS) -> Spec:
         )
         if affect.perspective == "evoked":
             layout["annotations"][-1]["text"] += " (evoked in viewers)"
-        thinned = _pieces(view, thin(affect, limit))
+        thinned = _pieces(view, _thinned(view, affect, limit))
         for name, stroke in _dimensions(affect):
             token = "@text" if stroke == "line" else "@accent"
             data += _band(view, thinned, name, number, token, ":+.2f", "solid" if stroke == "line" else "dash")
     return {"data": data, "layout": layout}
+
+
+def turns_per_step(view: View) -> float:
+    """Turns of a conversation that share a step of its curves: 1 unless there are too many to be seen one by one."""
+    return len(view.turns) / STEPS if view.spoken and len(view.turns) > 2 * STEPS else 1
+
+
+def _thinned(view: View, curve: Curve, limit: int) -> Curve:
+    return in_steps(curve, view.duration, STEPS) if turns_per_step(view) > 1 else thin(curve, limit)
 
 
 def path_spec(view: View, person: Person, limit: int = 240) -> Spec | None:

@@ -41,17 +41,33 @@ def thin(curve: Curve, limit: int) -> Curve:
         return curve
     edges = np.linspace(curve.start[0], curve.end[-1], limit + 1)
     slot = np.clip(np.searchsorted(edges, curve.start, side="right") - 1, 0, limit - 1)
+    first, grids = _averaged(curve, slot)
+    begin = curve.start[first]
+    stop = curve.end[np.append(first[1:], count) - 1]
+    return Curve(curve.source, curve.method, curve.perspective, curve.space, curve.labels, begin, stop, *grids)
+
+
+def in_steps(curve: Curve, length: float, steps: int) -> Curve:
+    """The means of a curve in `steps` equal bins of an axis of `length`, each over its whole bin; empty bins are left
+    out."""
+    edges = np.linspace(0, length, steps + 1)
+    slot = np.clip(np.searchsorted(edges, curve.start, side="right") - 1, 0, steps - 1)
+    first, grids = _averaged(curve, slot)
+    begin, stop = edges[slot[first]], edges[slot[first] + 1]
+    return Curve(curve.source, curve.method, curve.perspective, curve.space, curve.labels, begin, stop, *grids)
+
+
+def _averaged(curve: Curve, slot: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The first point of every bin, `slot` (T,) being the bin of each point in order, and the means of the grids."""
     _, first = np.unique(slot, return_index=True)
-    groups = np.split(np.arange(count), first[1:])
+    groups = np.split(np.arange(len(slot)), first[1:])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a bin without any known value stays NaN
         grids = [
             np.stack([np.nanmean(grid[group], axis=0) for group in groups])
             for grid in (curve.scores, curve.low, curve.high)
         ]
-    begin = curve.start[first]
-    stop = np.array([curve.end[group[-1]] for group in groups])
-    return Curve(curve.source, curve.method, curve.perspective, curve.space, curve.labels, begin, stop, *grids)
+    return first, grids
 
 
 def curve_runs(curve: Curve, limit: int = 0) -> list[Run]:

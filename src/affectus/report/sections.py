@@ -71,7 +71,8 @@ def _status(view: View) -> str:
     if view.timed:
         chips.append(f"<li>{clock(view.duration, tenths=view.duration < 60)} long</li>")
     elif view.kind != "image" and view.duration:
-        chips.append(f"<li>{int(view.duration)} {'turns' if view.spoken else 'texts'}</li>")
+        what = "turn" if view.spoken else "text"
+        chips.append(f"<li>{int(view.duration)} {what}{'' if view.duration == 1 else 's'}</li>")
     if view.spoken:
         counts = ((view.info.get("speakers"), "speakers"), (view.info.get("conversations"), "conversations"))
         chips += [f"<li>{esc(count)} {name}</li>" for count, name in counts if count and count != 1]
@@ -135,6 +136,8 @@ def _curves(view: View, key: str, detail: float) -> str:
     longest = max((len(c.start) for p in people for c in [*p.curves[:1], *p.affect[:1]]), default=0)
     alone = " hidden" if len(people) == 1 else ""
     thinned = f" Curves are drawn with {points} of {longest} points." if longest > points else ""
+    if (share := plots.turns_per_step(view)) > 1:
+        thinned = f" Each step is the mean of what this speaker said in about {share:.0f} turns of the conversation."
     data = {"plots": specs, "pool": pool.entries, "evidence": _cues(view, round(CUES_SHOWN * detail))}
     data |= {
         "zero": plots.ZERO,
