@@ -150,3 +150,15 @@ def test_a_scoreboard_of_nested_folders(affectus: Run, tmp_path: Path) -> None:
     (tmp_path / "records/models/words.json").write_text(record.out)
     shown = affectus("scoreboard", tmp_path / "records")
     assert (shown.code, "goemotions" in shown.out) == (0, True), shown.err
+
+
+def test_tables_without_texts_beside_recordings_are_passed_over(affectus: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.txt").write_text("I am so glad.")
+    (tmp_path / "in/labels.csv").write_text("clip,label\na,joy\n")
+    result = affectus("analyze", tmp_path / "in")
+    assert (result.code, "a.txt" in result.out) == (0, True)
+    assert f"passed over: {tmp_path}/in/labels.csv: no column of texts among: clip, label" in result.err
+    assert affectus("analyze", tmp_path / "in/labels.csv", tmp_path / "in/a.txt").code == 1
+    (tmp_path / "in/a.txt").unlink()
+    assert affectus("analyze", tmp_path / "in").code == 1

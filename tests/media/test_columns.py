@@ -103,6 +103,11 @@ def test_a_table_saved_as_text_is_a_table(tmp_path: Path) -> None:
     assert media.probe(prose).kind == "text"
 
 
+def test_short_and_long_rows(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "speaker,text,note\nAnna,I am glad\nBen\nEve,ok,x,y,z\n")
+    assert said(path) == [("Anna", "I am glad"), ("Eve", "ok")]
+
+
 def test_segments_of_a_speech_recogniser(tmp_path: Path) -> None:
     segments = [
         {"start": 0.0, "end": 2.0, "text": " I am glad.", "speaker": "A"},

@@ -24,7 +24,7 @@ def names(paths: list[Path], folder: Path) -> list[str]:
 
 
 def test_folder_is_searched_in_order(tmp_path: Path) -> None:
-    lay_out(tmp_path, "b.mp4", "a.WAV", "sub/z.txt", "sub/deep/c.png", "sub/d.csv", "notes.docx", "code.py")
+    lay_out(tmp_path, "b.mp4", "a.WAV", "sub/z.txt", "sub/deep/c.png", "sub/d.csv", "notes.pdf", "code.py")
     assert names(find_media(tmp_path), tmp_path) == ["a.WAV", "b.mp4", "sub/d.csv", "sub/z.txt", "sub/deep/c.png"]
 
 
@@ -74,7 +74,7 @@ def test_missing_file_is_kept_for_its_own_error(tmp_path: Path) -> None:
 
 
 def test_nothing_found(tmp_path: Path) -> None:
-    lay_out(tmp_path, "notes.docx")
+    lay_out(tmp_path, "notes.pdf")
     with pytest.raises(MediaError, match="holds no video"):
         find_media(tmp_path)
     with pytest.raises(MediaError, match="list of inputs"):

@@ -44,6 +44,7 @@ def run(paths: Sequence[Path], choice: Choice) -> int:
     from affectus import media
     from affectus.analysis.folder import Outcome, analyze_each, chosen_formats, suited
     from affectus.analysis.settings import Settings
+    from affectus.media.tables import NoTextsError
 
     settings = Settings(
         modalities=tuple(m.strip() for m in choice.modalities.split(",") if m.strip()),
@@ -75,17 +76,25 @@ def run(paths: Sequence[Path], choice: Choice) -> int:
         say(f"{len(there) - len(files)} files that {', '.join(settings.modalities)} cannot look at are passed over")
     failures: list[Outcome] = []
     parts: list[Outcome] = []
+    passed: list[Outcome] = []
+    named = {path for path in paths if not path.is_dir()}
     with shown(len(files), wanted=not (choice.quiet or choice.as_json)) as report:
         for outcome in analyze_each(paths, settings, choice.out, formats, report.update, files):
             report.done()
             if outcome.error is not None:
-                failures.append(outcome)
+                textless = isinstance(outcome.error, NoTextsError) and outcome.path not in named
+                (passed if textless else failures).append(outcome)
                 continue
             if not choice.quiet:
                 _notes(outcome)
             parts.append(outcome if choice.as_json else _slim(outcome))
             if choice.as_json and choice.out is not None:
                 outcome.timeline = None
+    if not parts:
+        failures += passed
+    elif not choice.quiet:
+        for outcome in passed:
+            say(f"passed over: {outcome.error}")
     _print(parts, failures, choice)
     return _sum_up(failures, len(files), paths)
 

@@ -63,7 +63,9 @@ def analyze(
     ] = "face,voice,words,scene",
     transcript: Annotated[
         Path | None,
-        typer.Option(help="What is said (srt, vtt, csv, jsonl, txt); else a side-car file, else recognised."),
+        typer.Option(
+            help="What is said (srt, vtt, csv, xlsx, jsonl, txt, docx); else a side-car file, else recognised."
+        ),
     ] = None,
     fps: Annotated[float, typer.Option(help="Pictures looked at per second.")] = 5.0,
     window: Annotated[float, typer.Option(help="Seconds per fused result.")] = 1.0,

@@ -19,8 +19,8 @@ VIDEO_SUFFIXES = _suffixes("mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts wmv as
 AUDIO_SUFFIXES = _suffixes("wav flac mp3 m4a aac ogg oga opus wma aif aiff aifc au amr ac3 caf mka w64")
 IMAGE_SUFFIXES = _suffixes("jpg jpeg jpe jfif png gif webp bmp tif tiff avif jp2 ppm pgm heic heif tga")
 SUBTITLE_SUFFIXES = frozenset({".srt", ".vtt"})
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
-TEXT_SUFFIXES = frozenset({".txt", ".md", ".markdown"})
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".xlsx"})
+TEXT_SUFFIXES = frozenset({".txt", ".md", ".markdown", ".docx"})
 #: What a folder is searched for; a file named explicitly is taken whatever it is called.
 KNOWN_SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES | IMAGE_SUFFIXES | SUBTITLE_SUFFIXES | TABLE_SUFFIXES | TEXT_SUFFIXES
 

@@ -106,11 +106,14 @@ def probe(path: str | Path) -> MediaInfo:
     """
     from affectus.media.encodings import looks_like_text
     from affectus.media.image import picture_format
+    from affectus.media.office import office_kind
 
     path = Path(path)
     head = files.read_head(path)
     if picture_format(head):
         return _probe_picture(path)
+    if head.startswith(b"PK\x03\x04") and (kind := office_kind(path)):
+        return MediaInfo(path, "table" if kind == "table" else "text")
     for magic, name in _FOREIGN:
         if head.removeprefix(b"\xef\xbb\xbf").startswith(magic):
             raise MediaError(path, f"is {name}, which is not supported", _remedy(path))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,10 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]|$)")
 MAX_CELL = 1 << 26
 
 
+class NoTextsError(MediaError):
+    """A table in which no column holds texts, such as one of labels or measurements."""
+
+
 def parse_table(
     text: str, path: str | Path, warnings: list[str] | None = None, columns: Mapping[str, str] | None = None
 ) -> list[tuple[str, Turn]]:
@@ -68,10 +73,27 @@ def parse_table(
         records = _json_records(text, path)
     else:
         records = _csv_records(text, path, columns or {})
+    return _settled(records, path, notes, columns or {})
+
+
+def parse_rows(
+    rows: Iterable[Sequence[str]],
+    path: str | Path,
+    warnings: list[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> list[tuple[str, Turn]]:
+    """As `parse_table`, of rows of cells; the first names the columns."""
+    notes = warnings if warnings is not None else []
+    return _settled(_records(rows, path, columns or {}), path, notes, columns or {})
+
+
+def _settled(
+    records: Iterable[tuple[int, dict[str, Any]]], path: str | Path, notes: list[str], columns: Mapping[str, str]
+) -> list[tuple[str, Turn]]:
     found: list[Row] = []
     rows = silent = 0
     for row, record in records:
-        turns = list(_record_turns(record, row, path, notes, columns or {}))
+        turns = list(_record_turns(record, row, path, notes, columns))
         rows, silent = rows + 1, silent + (not turns)
         found.extend(turns)
     if not found:
@@ -124,24 +146,32 @@ def _csv_records(text: str, path: str | Path, columns: Mapping[str, str]) -> Ite
         delimiter, text = said[1], text.lstrip().partition("\n")[2]
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        yield from _records(reader, path, columns)
+    except csv.Error as error:
+        raise MediaError(path, f"line {reader.line_num} is not valid CSV: {error}", "mend it") from None
+
+
+def _records(
+    rows: Iterable[Sequence[str]], path: str | Path, columns: Mapping[str, str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows of cells by the names in the first one, numbered from 0."""
     header: list[str] | None = None
     row = 0
-    try:
-        for cells in reader:
-            if not cells:
+    for cells in rows:
+        if not cells:
+            continue
+        if header is None:
+            header = [name.strip() for name in cells]
+            if _are_numbers(columns, header):
+                header = [str(number) for number in range(1, len(cells) + 1)]
+            elif _is_header(header, columns, path):
                 continue
-            if header is None:
-                header = [name.strip() for name in cells]
-                if _are_numbers(columns, header):
-                    header = [str(number) for number in range(1, len(cells) + 1)]
-                elif _is_header(header, columns, path):
-                    continue
-                else:
-                    header = ["text"]
-            yield row, dict(zip(header, cells, strict=False))
-            row += 1
-    except csv.Error as error:
-        raise MediaError(path, f"row {row} (line {reader.line_num}) is not valid CSV: {error}", "mend it") from None
+            else:
+                header = ["text"]
+        # Programs leave out empty cells at the end of a row.
+        yield row, dict(itertools.zip_longest(header, cells[: len(header)], fillvalue=""))
+        row += 1
 
 
 def _are_numbers(columns: Mapping[str, str], cells: Sequence[str]) -> bool:
@@ -158,7 +188,7 @@ def _is_header(cells: Sequence[str], columns: Mapping[str, str], path: str | Pat
     if _column(_chosen(dict.fromkeys(cells, ""), columns), "text") is not None:
         return True
     if len(cells) > 1:
-        raise MediaError(path, f"no column of texts among: {names}", "say which it is: --columns text=NAME")
+        raise NoTextsError(path, f"no column of texts among: {names}", "say which it is: --columns text=NAME")
     return False
 
 
@@ -223,7 +253,7 @@ def _flat_turns(record: Mapping[str, Any], row: int, path: str | Path, notes: li
     key = _column(record, "text")
     if key is None:
         reason = f"row {row} has no text, only: {', '.join(record) or 'nothing'}"
-        raise MediaError(path, reason, "say which it is: --columns text=NAME")
+        raise NoTextsError(path, reason, "say which it is: --columns text=NAME")
     text = _plain_text(record[key])
     if text is None:
         return

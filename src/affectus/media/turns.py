@@ -9,9 +9,10 @@ from affectus.errors import MediaError
 from affectus.media.chat_log import chat_turns
 from affectus.media.encodings import decode_text
 from affectus.media.files import read_head
+from affectus.media.office import paragraphs, sheet_rows
 from affectus.media.probe import probe
 from affectus.media.subtitles import parse_subtitles
-from affectus.media.tables import is_tabbed, parse_table
+from affectus.media.tables import is_tabbed, parse_rows, parse_table
 from affectus.media.text import markdown_turns, plain_turns
 from affectus.media.timed_text import timed_turns
 from affectus.types import Conversation, Turn
@@ -24,7 +25,7 @@ _NO_TEXT = {"video": "a video", "audio": "a sound", "image": "a picture"}
 def read_turns(
     path: str | Path, warnings: list[str] | None = None, columns: Mapping[str, str] | None = None
 ) -> list[Turn]:
-    """Turns of a text (txt, md), subtitle (srt, vtt) or table (csv, tsv, jsonl, json) file, by content.
+    """Turns of a text (txt, md, docx), subtitle (srt, vtt) or table (csv, tsv, jsonl, json, xlsx) file, by content.
 
     Texts give one turn per sentence without times, chats exported as text one per message, transcripts with times in
     them one per time, subtitles one per cue and
@@ -56,8 +57,13 @@ def _numbered(path: Path, warnings: list[str] | None, columns: Mapping[str, str]
         raise MediaError(path, f"is {_NO_TEXT[kind]}, not text", "give a text, subtitle or table file")
     if path.stat().st_size > MAX_BYTES:
         raise MediaError(path, f"is larger than {MAX_BYTES >> 20} MB of text", "split it")
-    read_head(path, 1)
-    text = decode_text(path.read_bytes(), path, warnings=warnings)
+    head = read_head(path, 4)
+    if head == b"PK\x03\x04":
+        if kind == "table":
+            return parse_rows(sheet_rows(path), path, warnings, columns)
+        text = paragraphs(path)
+    else:
+        text = decode_text(path.read_bytes(), path, warnings=warnings)
     if kind == "subtitles":
         turns = parse_subtitles(text, path, warnings)
     elif kind == "table" or (columns and is_tabbed(text, titled=False)):
