@@ -233,3 +233,9 @@ def test_shipped_models_run_on_their_corpora(model: str, corpus: str, metrics: s
     assert metrics <= set(record["metrics"])
     assert record["weights"]["model.onnx"] == file_hash(weights / "model.onnx")
     assert not record["skipped"]
+
+
+def test_a_corpus_of_another_modality_is_named_as_such(use_model: Install, tiny: Tiny) -> None:
+    use_model(FakeModel("face"))
+    with pytest.raises(CorpusError, match=r"holds no file that the face model can read \(\d+ items\)"):
+        evaluation.evaluate("face", "goemotions", tiny("goemotions"))

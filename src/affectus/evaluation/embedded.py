@@ -39,6 +39,9 @@ def evaluate(
     loaded = models.load(model, folder)
     items = corpora.load(corpus, root, split, strict=False)
     rows, left_out = feeding.usable_rows(items, loaded.card.modality)
+    if not len(rows):
+        why = "; ".join(f"{reason} ({count} items)" for reason, count in left_out.items()) or "no items"
+        raise CorpusError(items.files.root, f"holds {why}", f"see affectus corpora info {items.name}")
     target = targets.label_target(items, loaded.card, column)
     rated = targets.dimension_targets(items, loaded.card, ("valence", "arousal", "dominance"))
     if target is None and not rated:
