@@ -15,7 +15,7 @@ from rich.console import Console
 from affectus import report
 from affectus.report import palette
 from affectus.report.facts import clock, cue_text, foremost_cues, key_facts
-from affectus.report.runs import curve_runs, decision_runs, shares, thin
+from affectus.report.runs import curve_runs, decision_runs, shares, thin, unsure_turns
 from affectus.report.view import Curve, Mark, one_view, views
 from affectus.types import Timeline
 
@@ -245,3 +245,16 @@ def test_cues_are_chosen_along_the_whole_recording() -> None:
 def test_files_known_from_meta_alone_are_seen() -> None:
     timeline = Timeline.from_rows([{"file": "a"}], {"files": {"b": {"kind": "video"}, "a": {}}})
     assert [(v.file, v.rows) for v in views(timeline)] == [("a", 1), ("b", 0)]
+
+
+def test_turns_left_open_for_half_of_their_time_are_unsure() -> None:
+    row = {"file": "a.wav", "source": "fusion", "score": 0.5}
+    labels = ("anger", "uncertain", "uncertain", "anger", "anger", "uncertain")
+    rows = [{**row, "start": i, "end": i + 1, "space": "decision", "label": label} for i, label in enumerate(labels)]
+    rows += [{**row, "start": i, "end": i + 1, "space": "ekman7", "label": "anger"} for i in range(6)]
+    spans = ((0.0, 2.0), (0.0, 1.9), (1.5, 3.5), (3.0, 6.0), (5.0, 5.0), (8.0, 9.0))
+    rows += [{**row, "source": "words", "space": "transcript", "text": "x", "start": a, "end": b} for a, b in spans]
+    (view,) = views(Timeline.from_rows(rows, {"files": {"a.wav": {"kind": "audio", "duration": 9.0}}}))
+    assert [turn.start for turn in view.turns] == sorted(start for start, _ in spans)
+    unsure = dict(zip([(turn.start, turn.end) for turn in view.turns], unsure_turns(view), strict=True))
+    assert [unsure[span] for span in spans] == [True, False, True, False, True, False]

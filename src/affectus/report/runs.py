@@ -202,6 +202,35 @@ def turn_runs(view: View) -> list[dict[str, Run]]:
     return found
 
 
+def unsure_turns(view: View) -> list[bool]:
+    """For every turn of the transcript whether at least half of the decided time in it was left open as uncertain.
+
+    Whose decisions count is as in `turn_runs`.
+    """
+    named = {person.speaker for person in view.people if person.speaker}
+    decided = [
+        (
+            person.speaker,
+            np.array([mark.start for mark in person.decisions]),
+            np.array([mark.end for mark in person.decisions]),
+            np.array([mark.label == UNCERTAIN for mark in person.decisions]),
+        )
+        for person in view.people
+        if person.decisions
+    ]
+    found = []
+    for turn in view.turns:
+        known = doubtful = 0.0
+        for speaker, start, end, open_ in decided:
+            if turn.speaker not in named or speaker == turn.speaker:
+                shared = np.minimum(end, turn.end) - np.maximum(start, turn.start)
+                # A turn without a length meets the decision that begins with it.
+                shared = np.where((shared > 0) | (start == turn.start), np.maximum(shared, 1e-6), 0.0)
+                known, doubtful = known + float(shared.sum()), doubtful + float(shared[open_].sum())
+        found.append(known > 0 and doubtful >= known / 2)
+    return found
+
+
 def _within(curve: Curve, turn: Mark) -> Run | None:
     first = int(np.searchsorted(curve.end, turn.start, side="right"))
     last = int(np.searchsorted(curve.start, turn.end, side="left"))

@@ -28,7 +28,7 @@ from affectus.report.facts import (
 from affectus.report.lanes import TITLES, lanes, legend, most_seen
 from affectus.report.markup import Pool, esc, media_tag, percent, script_json, thumbnail
 from affectus.report.palette import family, ordered
-from affectus.report.runs import UNCERTAIN, Run, turn_runs
+from affectus.report.runs import UNCERTAIN, Run, turn_runs, unsure_turns
 from affectus.report.view import Mark, Person, View
 
 #: Rows behind explanations, cues, and turns, that a page shows per file.
@@ -238,19 +238,18 @@ def _bars(curve: Any, person: Person) -> str:
 def _transcript(view: View, limit: int) -> str:
     if not view.turns:
         return ""
-    shown = list(zip(view.turns, turn_runs(view), strict=True))[:limit]
+    shown = list(zip(view.turns, turn_runs(view), unsure_turns(view), strict=True))[:limit]
     cues = [cue for cue in view.evidence if cue.source == "words"]
     starts = [cue.start for cue in cues]
     items, tags, talk = [], tags_of(view), ""
-    unsure = {(m.start, m.speaker) for p in view.people for m in p.decisions if m.label == UNCERTAIN}
-    for turn, found in shown:
+    for turn, found, unsure in shown:
         if turn.label != talk:
             talk = turn.label
             items.append(f'<li class="talk" dir="auto">conversation {esc(talk)}</li>')
         near = cues[bisect_left(starts, turn.start - 0.01) : bisect_left(starts, turn.end)]
         tag = tags.get((round(turn.start, 3), turn.speaker), "")
         words = {word for cue in near for word in (cue.text, cue.label)}
-        items.append(_turn(view, turn, found, words, tag, (turn.start, turn.speaker) in unsure))
+        items.append(_turn(view, turn, found, words, tag, unsure))
     title = "Transcript" if view.timed or view.spoken else "Texts"
     rest = len(view.turns) - len(shown)
     more = f'<p class="hint">{rest:,} more stand in the data files only.</p>' if rest else ""

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from affectus.errors import AffectusError
 from affectus.report.atomic import write_atomic
-from affectus.report.runs import UNCERTAIN, Run, curve_runs, decision_runs, turn_runs
+from affectus.report.runs import UNCERTAIN, Run, curve_runs, decision_runs, turn_runs, unsure_turns
 from affectus.report.view import Mark, View, views
 from affectus.types import Timeline
 
@@ -127,10 +127,12 @@ def write_vtt(timeline: Timeline, path: Path) -> None:
 def _vtt(view: View) -> Iterator[str]:
     yield "WEBVTT\n\nNOTE Perceived expression as estimated by affectus; not what a person thinks or wants.\n"
     cues: list[tuple[int, int, str, str]] = []
-    for turn, found in zip(view.turns, turn_runs(view), strict=True):
+    for turn, found, unsure in zip(view.turns, turn_runs(view), unsure_turns(view), strict=True):
         who = f"<v {_vtt_text(turn.speaker)}>" if turn.speaker else ""
         # The joint answer comes first in `found`, then single sources.
-        below = next((f"\n({_vtt_text(run.label)} {run.score:.0%}, {source})" for source, run in found.items()), "")
+        hedge = "? (uncertain)" if unsure else ""
+        told = (f"\n({_vtt_text(run.label)}{hedge} {run.score:.0%}, {source})" for source, run in found.items())
+        below = next(told, "")
         cues.append((_ms(turn.start), _ms(turn.end), "", f"{who}{_vtt_text(turn.text)}{below}"))
     for person in view.people:
         for run in decision_runs(person):
