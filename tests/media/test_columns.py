@@ -9,6 +9,7 @@ import pytest
 
 from affectus import media
 from affectus.errors import MediaError
+from affectus.types import Timeline
 
 TABLE = "nr;wer;was;sekunde_ms;text\n1;Anna;I am glad;1500;x\n2;Ben;I am sad;2500;y\n"
 
@@ -101,6 +102,14 @@ def test_a_table_saved_as_text_is_a_table(tmp_path: Path) -> None:
     assert said(untitled, text="3", speaker="2") == [("Anna", "I am glad."), ("Ben", "I am sad.")]
     prose = write(tmp_path / "d.txt", "The text\tI read.\nIt was good.\n")
     assert media.probe(prose).kind == "text"
+
+
+@pytest.mark.parametrize("name", ["timeline.csv", "timeline.json"])
+def test_results_of_an_analysis_are_no_input(tmp_path: Path, name: str) -> None:
+    row = {"file": "a.txt", "source": "words", "space": "transcript", "text": "I am glad."}
+    path = Timeline.from_rows([row]).save(tmp_path / name)
+    with pytest.raises(MediaError, match="is a result of an analysis, not an input"):
+        said(path)
 
 
 def test_short_and_long_rows(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from affectus.errors import MediaError
 from affectus.media.dialogue_rows import Row, parse_date, settle
 from affectus.media.subtitles import parse_clock
 from affectus.media.text import MAX_CHARACTERS, split_sentences
-from affectus.types import Turn
+from affectus.types import TIMELINE_COLUMNS, Turn
 
 # Names of columns in order of preference, small letters and digits only.
 _TEXT = (
@@ -85,6 +85,12 @@ def parse_rows(
     """As `parse_table`, of rows of cells; the first names the columns."""
     notes = warnings if warnings is not None else []
     return _settled(_records(rows, path, columns or {}), path, notes, columns or {})
+
+
+def _refuse_results(names: Iterable[str], path: str | Path) -> None:
+    """Tables that an analysis wrote hold every text several times over, as transcript, evidence and explanation."""
+    if set(TIMELINE_COLUMNS) <= set(names) or {"format", "meta", "rows"} <= set(names):
+        raise MediaError(path, "is a result of an analysis, not an input", "give the file it was made from")
 
 
 def _settled(
@@ -163,6 +169,7 @@ def _records(
             continue
         if header is None:
             header = [name.strip() for name in cells]
+            _refuse_results(header, path)
             if _are_numbers(columns, header):
                 header = [str(number) for number in range(1, len(cells) + 1)]
             elif _is_header(header, columns, path):
@@ -227,6 +234,7 @@ def _as_record(record: Any, where: str, path: str | Path) -> dict[str, Any]:
     if isinstance(record, str):
         return {"text": record}
     if isinstance(record, dict):
+        _refuse_results(record, path)
         return record
     raise MediaError(path, f"{where} is neither an object nor a text", 'write each row as {"text": "…"}')
 
