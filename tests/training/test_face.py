@@ -14,8 +14,8 @@ from affectus.nn.augment import ImageAugment
 from affectus.nn.efficientnet import EfficientNetLite, LiteConfig
 from affectus.nn.mobilenet import FaceMobileNet
 from affectus.nn.phase import Phase
-from affectus.training.embedded.face import LABELS, FaceData, FaceNet, FaceTask
-from affectus.training.embedded.face_run import ShippedFace, build, logits_of, looked_twice, without_copies
+from affectus.training.embedded.face import LABELS, FaceData, FaceNet, FaceTask, logits_of
+from affectus.training.embedded.face_run import ShippedFace, build, looked_twice, without_copies
 from affectus.training.loop import fit
 from affectus.training.recipe import Recipe
 

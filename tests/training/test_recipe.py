@@ -46,7 +46,9 @@ def test_every_recipe_parses_and_lies_with_its_model(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in RECIPES if p.parent.name in EMBEDDED], ids=lambda path: path.parent.name)
 def test_recipes_of_shipped_models_are_complete(path: Path) -> None:
     recipe = read_recipe(path)
-    assert set(recipe.corpora) == EMBEDDED[recipe.model]
+    assert set(recipe.corpora) >= EMBEDDED[recipe.model]
+    if "teacher" not in recipe.options:
+        assert set(recipe.corpora) == EMBEDDED[recipe.model]
     measured = {} if recipe.card.get("labels") else {"labels": ("joy",)}
     card = Card(**card_fields(recipe, **measured))
     assert card.modality == recipe.model

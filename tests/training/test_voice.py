@@ -84,7 +84,7 @@ def test_outputs_do_not_depend_on_the_order_of_clips(learned: VoiceTask) -> None
 def test_the_shipped_form_is_calibrated_and_keeps_arousal(learned: VoiceTask) -> None:
     mel = torch.from_numpy(learned.mels[0])[None]
     with torch.no_grad():
-        plain, shipped = learned.model(mel), ShippedVoice(learned.model, 3.0).eval()(mel)
+        plain, shipped = learned.model(mel), ShippedVoice([learned.model], 3.0).eval()(mel)
     torch.testing.assert_close(shipped[:, :8], (plain[:, :8] / 3).softmax(1))
     torch.testing.assert_close(shipped[:, 8], plain[:, 8])
 

@@ -41,14 +41,13 @@ class ImageAugment:
         return self._erase(images).clamp_(0, 255)
 
     def _geometry(self, images: Tensor) -> Tensor:
-        n = len(images)
-        angle = _spread(n, math.radians(self.rotation))
-        scale = torch.exp(_spread(n, self.scale))
-        mirror = 1 - 2 * (torch.rand(n) < self.flip).float()
+        angle = _spread(images, math.radians(self.rotation))
+        scale = torch.exp(_spread(images, self.scale))
+        mirror = 1 - 2 * (torch.rand(len(images), device=images.device) < self.flip).float()
         cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-        shear = _spread(n, self.shear)
-        top = torch.stack([cos * mirror, -sin + shear, _spread(n, 2 * self.shift)], 1)
-        bottom = torch.stack([sin * mirror, cos, _spread(n, 2 * self.shift)], 1)
+        shear = _spread(images, self.shear)
+        top = torch.stack([cos * mirror, -sin + shear, _spread(images, 2 * self.shift)], 1)
+        bottom = torch.stack([sin * mirror, cos, _spread(images, 2 * self.shift)], 1)
         grid = affine_grid(torch.stack([top, bottom], 1), list(images.shape), align_corners=False)
         return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
@@ -56,33 +55,32 @@ class ImageAugment:
         """Blur some images and squeeze others through a lower resolution, as distant or compressed faces are."""
         height, width = images.shape[-2:]
         blurred = avg_pool2d(avg_pool2d(images, 3, 1, 1, count_include_pad=False), 3, 1, 1, count_include_pad=False)
-        images = torch.where(_chance(len(images), self.blur), blurred, images)
+        images = torch.where(_chance(images, self.blur), blurred, images)
         factor = float(torch.empty(()).uniform_(0.33, 0.7))
         small = interpolate(images, scale_factor=factor, mode="area")
         coarse = interpolate(small, (height, width), mode="bilinear", align_corners=False)
-        return torch.where(_chance(len(images), self.low_resolution), coarse, images)
+        return torch.where(_chance(images, self.low_resolution), coarse, images)
 
     def _light(self, images: Tensor) -> Tensor:
-        n = len(images)
-        gamma = torch.exp(_spread(n, self.gamma)).view(-1, 1, 1, 1)
+        gamma = torch.exp(_spread(images, self.gamma)).view(-1, 1, 1, 1)
         images = 255 * (images.clamp(0, 255) / 255 + 1e-6) ** gamma
         middle = images.mean((1, 2, 3), keepdim=True)
-        gain = torch.exp(_spread(n, self.contrast)).view(-1, 1, 1, 1)
-        images = (images - middle) * gain + middle + _spread(n, self.brightness).view(-1, 1, 1, 1)
-        noise = torch.randn_like(images) * torch.empty(n, 1, 1, 1).uniform_(2, 16)
-        return torch.where(_chance(n, self.noise), images + noise, images)
+        gain = torch.exp(_spread(images, self.contrast)).view(-1, 1, 1, 1)
+        images = (images - middle) * gain + middle + _spread(images, self.brightness).view(-1, 1, 1, 1)
+        noise = torch.randn_like(images) * images.new_empty(len(images), 1, 1, 1).uniform_(2, 16)
+        return torch.where(_chance(images, self.noise), images + noise, images)
 
     def _erase(self, images: Tensor) -> Tensor:
         """Cover a rectangle of up to half the side with the image mean: hands, hair, microphones."""
         n, _, height, width = images.shape
-        centre = torch.rand(n, 2)
-        half = torch.empty(n, 2).uniform_(0.06, 0.24)
-        rows = (torch.arange(height) + 0.5) / height
-        columns = (torch.arange(width) + 0.5) / width
+        centre = torch.rand(n, 2, device=images.device)
+        half = images.new_empty(n, 2).uniform_(0.06, 0.24)
+        rows = (torch.arange(height, device=images.device) + 0.5) / height
+        columns = (torch.arange(width, device=images.device) + 0.5) / width
         inside_rows = (rows[None] - centre[:, :1]).abs() < half[:, :1]
         inside_columns = (columns[None] - centre[:, 1:]).abs() < half[:, 1:]
         inside = (inside_rows[:, :, None] & inside_columns[:, None, :])[:, None]
-        return torch.where(inside & _chance(n, self.erase), images.mean((1, 2, 3), keepdim=True), images)
+        return torch.where(inside & _chance(images, self.erase), images.mean((1, 2, 3), keepdim=True), images)
 
 
 def change_standardised(
@@ -93,12 +91,12 @@ def change_standardised(
     return (ImageAugment(**strengths)(255 * (images * std + mean)) / 255 - mean) / std
 
 
-def _spread(n: int, width: float) -> Tensor:
-    return (torch.rand(n) * 2 - 1) * width
+def _spread(images: Tensor, width: float) -> Tensor:
+    return (torch.rand(len(images), device=images.device) * 2 - 1) * width
 
 
-def _chance(n: int, probability: float) -> Tensor:
-    return (torch.rand(n) < probability).view(-1, 1, 1, 1)
+def _chance(images: Tensor, probability: float) -> Tensor:
+    return (torch.rand(len(images), device=images.device) < probability).view(-1, 1, 1, 1)
 
 
 def mixup(inputs: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
@@ -107,7 +105,7 @@ def mixup(inputs: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor
         return inputs, targets
     weight = torch.distributions.Beta(alpha, alpha).sample((len(inputs),)).to(inputs)
     weight = torch.maximum(weight, 1 - weight)
-    order = torch.randperm(len(inputs))
+    order = torch.randperm(len(inputs), device=inputs.device)
     shape = (-1, *(1,) * (inputs.ndim - 1))
     mixed = weight.view(shape) * inputs + (1 - weight.view(shape)) * inputs[order]
     spread = (-1, *(1,) * (targets.ndim - 1))

@@ -103,6 +103,7 @@ def _run_phase(
 ) -> None:
     task.enter(phase)
     select_parameters(task.model, phase)
+    task.model.to(accelerator.device)  # before the optimiser and the average take hold of its tensors
     groups = parameter_groups(task.model, phase, task.depth)
     optimizer = build_optimizer(groups, phase)
     steps = max(1, len(task.loader(phase, 0)) // phase.accumulate * phase.epochs)
@@ -165,7 +166,7 @@ def _run_epoch(
 ) -> dict[str, float]:
     """One pass over the data; returns mean losses and throughput (items/s)."""
     model.train()
-    sums: dict[str, float] = {}
+    sums: dict[str, torch.Tensor] = {}  # stay on the device: reading each of them would make it wait
     items, started = 0, time.time()
     shown = accelerator.is_main_process and sys.stderr.isatty()
     batches = track(loader, phase.name, console=Console(stderr=True), disable=not shown, total=len(loader))
@@ -181,7 +182,7 @@ def _run_epoch(
         size = len(next(iter(batch.values())))
         items += size
         for name, part in parts.items():
-            sums[name] = sums.get(name, 0.0) + float(part.detach()) * size
+            sums[name] = sums.get(name, 0.0) + part.detach().double() * size
         if (step + 1) % phase.accumulate:
             continue
         if phase.clip:
@@ -191,7 +192,7 @@ def _run_epoch(
         optimizer.zero_grad(set_to_none=True)
         if average is not None:
             average.update_parameters(accelerator.unwrap_model(model))
-    means = {f"loss/{name}": round(total / max(items, 1), 5) for name, total in sums.items()}
+    means = {f"loss/{name}": round(float(total) / max(items, 1), 5) for name, total in sums.items()}
     return {**means, "lr": schedule.get_last_lr()[0], "items_per_second": round(items / (time.time() - started), 1)}
 
 

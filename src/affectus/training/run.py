@@ -14,7 +14,7 @@ from affectus.training.recipe import read_recipe
 from affectus.training.system_run import SYNTHETIC, run_system
 from affectus.types import Card
 
-#: Embedded models and the corpora each learns from.
+#: Embedded models and the corpora each learns from; with a teacher, words takes the texts of further ones.
 EMBEDDED = {"face": {"ferplus"}, "voice": {"ravdess"}, "words": {"goemotions", "emobank"}, "scene": {"oasis"}}
 
 #: Readings of conversations on top of the shipped words model; they are solved, not trained in phases.
@@ -36,7 +36,8 @@ def train(recipe: Path, roots: dict[str, Path], out: Path) -> Card | FitResult:
         raise ConfigError(recipe, f"trains {plan.model!r}, which is not known", f"choose one of {', '.join(known)}")
     shipped = EMBEDDED | READINGS
     embedded = plan.model in shipped
-    if embedded and set(plan.corpora) != shipped[plan.model]:
+    further = set(plan.corpora) - shipped[plan.model] if embedded and "teacher" not in plan.options else set()
+    if embedded and (further or not shipped[plan.model] <= set(plan.corpora)):
         needed = ", ".join(sorted(shipped[plan.model]))
         raise ConfigError(recipe, f"names the corpora {', '.join(plan.corpora)}", f"{plan.model} learns from {needed}")
     if plan.model in EMBEDDED and not plan.phases:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from affectus.metrics import accuracy, ece, macro_f1, nll, uar
+from affectus.metrics.recalibration import softmax
 from affectus.nn.augment import ImageAugment, mixup
 from affectus.nn.efficientnet import EfficientNetLite
 from affectus.nn.mobilenet import FaceMobileNet
@@ -96,11 +97,10 @@ class FaceTask(Task):
 
     def loader(self, phase: Phase, seed: int) -> DataLoader:
         targets = self.train.targets()
-        augment = self.augment.scaled(float(phase.options.get("augment", 1.0)))
 
         def collate(rows: list[int]) -> dict[str, Tensor]:
             images = torch.from_numpy(self.train.images[rows]).float()[:, None]
-            return {"images": augment(images), "targets": torch.from_numpy(targets[rows])}
+            return {"images": images, "targets": torch.from_numpy(targets[rows])}
 
         return DataLoader(
             range(len(targets)),  # type: ignore[arg-type]
@@ -116,22 +116,16 @@ class FaceTask(Task):
         self.model.side = int(phase.options.get("side", self.model.side))
 
     def losses(self, model: nn.Module, batch: Mapping[str, Tensor], phase: Phase) -> dict[str, Tensor]:
-        images, targets = mixup(batch["images"], batch["targets"], phase.options.get("mixup", 0.0))
+        # Changed here rather than while loading: on a GPU the whole batch is then changed there, in full precision.
+        with torch.autocast(batch["images"].device.type, enabled=False):
+            changed = self.augment.scaled(float(phase.options.get("augment", 1.0)))(batch["images"])
+        images, targets = mixup(changed, batch["targets"], phase.options.get("mixup", 0.0))
         logits = model(images).float()
         return {"votes": -(targets * logits.log_softmax(1)).sum(1).mean()}
 
-    def probabilities(self, model: nn.Module, images: np.ndarray, batch: int = 256) -> np.ndarray:
-        """Softmax outputs (n, 8) for grey uint8 images."""
-        outputs = []
-        for start in range(0, len(images), batch):
-            x = torch.from_numpy(images[start : start + batch]).float()[:, None]
-            outputs.append(model(x).float().softmax(1))
-        return torch.cat(outputs).numpy()
-
     def validate(self, model: nn.Module) -> dict[str, float]:
         truth = self.validation.majority()
-        with torch.no_grad():
-            probabilities = self.probabilities(model, self.validation.images)
+        probabilities = softmax(logits_of(model, self.validation.images))
         guess = probabilities.argmax(1)
         return {
             "accuracy": accuracy(truth, guess),
@@ -149,3 +143,11 @@ class FaceTask(Task):
         if name.startswith("trunk.blocks."):
             return count - int(name.split(".")[2])
         return count + 1
+
+
+def logits_of(model: nn.Module, images: np.ndarray, batch: int = 256) -> np.ndarray:
+    """Logits (n, 8) of grey uint8 images (n, S, S)."""
+    device = next(model.parameters()).device
+    parts = [torch.from_numpy(images[start : start + batch]) for start in range(0, len(images), batch)]
+    with torch.no_grad():
+        return torch.cat([model(part.to(device).float()[:, None]).float() for part in parts]).cpu().numpy()

@@ -14,7 +14,7 @@ from affectus.metrics.reports import classification_report
 from affectus.models.face import FaceModel
 from affectus.nn.efficientnet import EfficientNetLite, LiteConfig
 from affectus.nn.mobilenet import BLOCKS, FaceMobileNet, read_onnx_weights
-from affectus.training.embedded.face import LABELS, SIDE, FaceData, FaceNet, FaceTask
+from affectus.training.embedded.face import LABELS, SIDE, FaceData, FaceNet, FaceTask, logits_of
 from affectus.training.embedded.shipping import (
     calibration_record,
     card_fields,
@@ -82,10 +82,11 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     train = without_copies(read_faces(roots["ferplus"], "train"), report)
     order = np.random.default_rng(recipe.seed).permutation(len(train.images))
     held = int(recipe.options.get("held_out", 1500))
+    chosen_on = train[order[:held]]
     net = build(recipe)
-    task = FaceTask(train[order[held:]], train[order[:held]], net)
+    task = FaceTask(without_copies(train[order[held:]], chosen_on), chosen_on, net)
     result = fit(task, recipe.phases, folder, recipe.seed, recipe.precision, fingerprint=recipe.fingerprint)
-    net.eval()
+    net.eval().cpu()
 
     truth = task.validation.majority()
     first = fit_temperature(truth, logits_of(net, task.validation.images))
@@ -103,13 +104,6 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     ]
     difference = largest_difference(shipped, package / "model.onnx", checked)
     return _write_card(recipe, package, net, report, temperature, difference, result.seconds)
-
-
-def logits_of(net: FaceNet, images: np.ndarray, batch: int = 256) -> np.ndarray:
-    """Logits (n, 8) of grey uint8 images (n, S, S)."""
-    with torch.no_grad():
-        parts = [net(torch.from_numpy(images[i : i + batch]).float()[:, None]) for i in range(0, len(images), batch)]
-    return torch.cat(parts).numpy()
 
 
 def second_look(recipe: Recipe) -> float:

@@ -42,6 +42,11 @@ CORPUS_FACTS: dict[str, dict[str, str]] = {
         "licence": "research use",
         "citation": "Chatterjee et al., SemEval 2019",
     },
+    "vader": {
+        "title": "VADER sentences (texts alone)",
+        "licence": "MIT (as distributed with vaderSentiment)",
+        "citation": "Hutto & Gilbert, ICWSM 2014",
+    },
     "emobank": {"title": "EmoBank", "licence": "CC BY-SA 4.0", "citation": "Buechel & Hahn, EACL 2017"},
     "oasis": {
         "title": "OASIS images",

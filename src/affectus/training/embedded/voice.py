@@ -7,7 +7,7 @@ their learned mix → 8 class logits and one arousal value in [-1, 1].
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -55,28 +55,47 @@ class VoiceNet(nn.Module):
 
 @dataclass(frozen=True)
 class VoiceData:
-    """Waveforms (float32, 16 kHz), class indices in the order of `LABELS`, arousal in [-1, 1] and speaker ids."""
+    """Waveforms (float32, 16 kHz), class indices in the order of `LABELS`, arousal in [-1, 1] and speaker ids.
+
+    `clip` numbers the clips of a corpus and stays with them in every part of it.
+    """
 
     audio: Sequence[np.ndarray]
     label: np.ndarray
     arousal: np.ndarray
     speaker: np.ndarray
+    clip: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+
+    def __post_init__(self) -> None:
+        if len(self.clip) != len(self.label):
+            object.__setattr__(self, "clip", np.arange(len(self.label)))
 
     def __getitem__(self, rows: np.ndarray) -> VoiceData:
-        return VoiceData([self.audio[i] for i in rows], self.label[rows], self.arousal[rows], self.speaker[rows])
+        parts = (part[rows] for part in (self.label, self.arousal, self.speaker, self.clip))
+        return VoiceData([self.audio[i] for i in rows], *parts)
 
 
 class VoiceTask(Task):
-    """Fine-tunes `VoiceNet` on random crops; validates on whole clips."""
+    """Fine-tunes `VoiceNet` on random crops of changed clips; validates on whole clips.
+
+    How a clip is changed in an epoch follows from its number alone, and is kept in `changed` (clip, epoch → log-mel):
+    given the same dictionary, further folds and members do not have to do it again (60 kB per entry).
+    """
 
     select = "epoch"  # the number of epochs is fixed in advance: nothing is chosen on the validation speakers
 
     def __init__(
-        self, train: VoiceData, validation: VoiceData, model: VoiceNet | None = None, split: str = "held-out speakers"
+        self,
+        train: VoiceData,
+        validation: VoiceData,
+        model: VoiceNet | None = None,
+        split: str = "held-out speakers",
+        changed: dict[tuple[int, int], np.ndarray] | None = None,
     ) -> None:
         self.model: VoiceNet = model or VoiceNet()
         self.train, self.validation, self.validation_split = train, validation, split
-        self.augment = SpeechAugment()
+        self.augment, self.epoch = SpeechAugment(), 0
+        self.changed = {} if changed is None else changed
         self.mels = [log_mel_whisper(audio) for audio in validation.audio]
 
     def loader(self, phase: Phase, seed: int) -> DataLoader:
@@ -84,7 +103,7 @@ class VoiceTask(Task):
 
         def collate(rows: list[int]) -> dict[str, Tensor]:
             frames = int(rng.integers(220, 380))  # 2.2 … 3.8 s, one length per batch so that no padding is needed
-            mels = [self._crop(log_mel_whisper(self.augment(self.train.audio[i], rng)), frames, rng) for i in rows]
+            mels = [self._crop(self._change(i), frames, rng) for i in rows]
             return {
                 "mel": torch.from_numpy(np.stack(mels)),
                 "label": torch.from_numpy(self.train.label[rows]).long(),
@@ -99,6 +118,17 @@ class VoiceTask(Task):
             collate_fn=collate,
             generator=torch.Generator().manual_seed(seed),
         )
+
+    def begin(self, phase: Phase, epoch: int) -> None:
+        """Every epoch hears the clips changed in another way."""
+        self.epoch = epoch
+
+    def _change(self, row: int) -> np.ndarray:
+        key = int(self.train.clip[row]), self.epoch
+        if key not in self.changed:
+            audio = self.augment(self.train.audio[row], np.random.default_rng(key))
+            self.changed[key] = log_mel_whisper(audio).astype(np.float16)
+        return self.changed[key].astype(np.float32)
 
     @staticmethod
     def _crop(mel: np.ndarray, frames: int, rng: np.random.Generator) -> np.ndarray:
@@ -122,9 +152,10 @@ class VoiceTask(Task):
 
     def outputs(self, model: nn.Module, mels: Sequence[np.ndarray]) -> np.ndarray:
         """Logits and arousal (n, 9) of whole clips, one by one because their lengths differ."""
+        device = next(model.parameters()).device
         with torch.no_grad():
-            rows = [model(torch.from_numpy(mel)[None])[0].float() for mel in mels]
-        return torch.stack(rows).numpy()
+            rows = [model(torch.from_numpy(mel)[None].to(device))[0].float() for mel in mels]
+        return torch.stack(rows).cpu().numpy()
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         if not self.mels:
@@ -156,9 +187,9 @@ def mask_spectrogram(mel: Tensor, strength: float) -> Tensor:
     batch, bands, frames = mel.shape
     fill = mel.mean((1, 2), keepdim=True)
     for size, largest, view in ((bands, 24, (batch, bands, 1)), (frames, frames // 5, (batch, 1, frames))):
-        width = torch.rand(batch, 1) * largest * strength
-        start = torch.rand(batch, 1) * (size - width)
-        index = torch.arange(size)[None]
+        width = torch.rand(batch, 1, device=mel.device) * largest * strength
+        start = torch.rand(batch, 1, device=mel.device) * (size - width)
+        index = torch.arange(size, device=mel.device)[None]
         inside = ((index >= start) & (index < start + width)).view(view)
         mel = torch.where(inside, fill, mel)
     return mel

@@ -6,6 +6,7 @@ the shipped weights are then trained the same way on all speakers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from affectus.training.embedded.shipping import (
     write_package,
 )
 from affectus.training.embedded.voice import LABELS, VoiceData, VoiceNet, VoiceTask
-from affectus.training.export import export_onnx, halve_weights, largest_difference
+from affectus.training.export import byte_weights, export_onnx, halve_weights, largest_difference
 from affectus.training.loop import fit
 from affectus.training.recipe import Recipe
 from affectus.types import Card
@@ -37,14 +38,14 @@ INTENSITY = {"normal": -0.1, "strong": 0.2}
 
 
 class ShippedVoice(nn.Module):
-    """Calibrated probabilities, then arousal: (B, 9)."""
+    """Calibrated probabilities of the mean logits of all members, then their mean arousal: (B, 9)."""
 
-    def __init__(self, net: VoiceNet, temperature: float) -> None:
+    def __init__(self, nets: Sequence[VoiceNet], temperature: float) -> None:
         super().__init__()
-        self.net, self.temperature = net, temperature
+        self.nets, self.temperature = nn.ModuleList(nets), temperature
 
     def forward(self, mel: Tensor) -> Tensor:
-        output = self.net(mel)
+        output = torch.stack([net(mel) for net in self.nets]).mean(0)
         return torch.cat([(output[:, :-1] / self.temperature).softmax(1), output[:, -1:]], 1)
 
 
@@ -99,18 +100,34 @@ def build(recipe: Recipe) -> VoiceNet:
     return VoiceNet(trunk, dropout=float(recipe.options.get("dropout", 0.3)))
 
 
-def cross_validate(recipe: Recipe, data: VoiceData, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs (n, 9) of nets that did not hear the speaker, and the fold number of every row."""
+def members(recipe: Recipe, folder: Path) -> list[tuple[Recipe, Path]]:
+    """Recipe and folder of each member of the ensemble (option `members`, 1 unless told); only the seed differs."""
+    alone = {name: value for name, value in recipe.options.items() if name != "members"}
+    return [
+        (recipe.model_copy(update={"seed": recipe.seed + k, "options": alone}), folder / f"member{k + 1}")
+        for k in range(int(recipe.options.get("members", 1)))
+    ]
+
+
+def cross_validate(
+    recipe: Recipe, data: VoiceData, folder: Path, changed: dict[tuple[int, int], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean outputs (n, 9) of members that did not hear the speaker, and the fold number of every row.
+
+    `changed` takes and gives the changed clips (see `VoiceTask`).
+    """
     count = int(recipe.options.get("folds", 6))
     outputs = np.zeros((len(data.label), len(LABELS) + 1), np.float32)
     fold_of = np.zeros(len(data.label), int)
+    every = members(recipe, folder)
     for number, mask in enumerate(speaker_folds(data.speaker, count, recipe.seed)):
-        net = build(recipe)
         held = data[np.flatnonzero(mask)]
-        task = VoiceTask(data[np.flatnonzero(~mask)], held, net, f"speakers of fold {number + 1}")
-        part = folder / f"fold{number + 1}"
-        fit(task, recipe.phases, part, recipe.seed, recipe.precision, fingerprint=recipe.fingerprint)
-        outputs[mask] = task.outputs(net.eval(), task.mels)
+        for member, place in every:
+            net = build(member)
+            task = VoiceTask(data[np.flatnonzero(~mask)], held, net, f"speakers of fold {number + 1}", changed)
+            part = place / f"fold{number + 1}"
+            fit(task, member.phases, part, member.seed, member.precision, fingerprint=member.fingerprint)
+            outputs[mask] += task.outputs(net.eval(), task.mels) / len(every)
         fold_of[mask] = number
     return outputs, fold_of
 
@@ -118,33 +135,38 @@ def cross_validate(recipe: Recipe, data: VoiceData, folder: Path) -> tuple[np.nd
 def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     """Cross-validate, train on all speakers, calibrate, export, measure; the package lies in `folder/model`."""
     data = read_voices(roots["ravdess"])
-    outputs, fold_of = cross_validate(recipe, data, folder)
+    changed: dict[tuple[int, int], np.ndarray] = {}
+    outputs, fold_of = cross_validate(recipe, data, folder, changed)
     temperature = fit_temperature(data.label, outputs[:, :-1])
-    net = build(recipe)
     nothing = data[np.arange(0)]
-    task = VoiceTask(data, nothing, net, "none")
-    result = fit(task, recipe.phases, folder / "all", recipe.seed, recipe.precision, fingerprint=recipe.fingerprint)
-    net.eval()
+    nets, seconds = [], 0.0
+    for member, place in members(recipe, folder):
+        nets.append(build(member))
+        task = VoiceTask(data, nothing, nets[-1], "none", changed)
+        result = fit(task, member.phases, place / "all", member.seed, member.precision, fingerprint=member.fingerprint)
+        seconds += result.seconds
+        nets[-1].eval().cpu()
     package = folder / "model"
     package.mkdir(exist_ok=True)
-    shipped = ShippedVoice(net, temperature).eval()
+    shipped = ShippedVoice(nets, temperature).eval()
     axes = {"mel": {0: "clips", 2: "frames"}, "outputs": {0: "clips"}}
     export_onnx(shipped, {"mel": torch.zeros(1, 80, 200)}, "outputs", axes, package / "model.onnx")
+    byte_weights(package / "model.onnx")
     halve_weights(package / "model.onnx")
-    mels = VoiceTask(nothing, data[np.arange(min(24, len(data.label)))], net, "none").mels
+    mels = VoiceTask(nothing, data[np.arange(min(24, len(data.label)))], nets[0], "none").mels
     difference = largest_difference(shipped, package / "model.onnx", [{"mel": torch.from_numpy(m)[None]} for m in mels])
     write_package(package, card_fields(recipe))
     model = VoiceModel(package)
     measured = cross_validated_scores(data, outputs, fold_of, temperature)
     measured["calibration"] |= {"onnx_difference": difference}
     clips = list(data.audio[:16])
-    seconds = sum(len(clip) for clip in clips) / 16000 / len(clips)
+    length = sum(len(clip) for clip in clips) / 16000 / len(clips)
     measured["speed"] = {
-        "times_real_time": round(measure_speed(model.outputs, clips) * seconds, 1),
-        "training_minutes": round(result.seconds / 60, 1),
+        "times_real_time": round(measure_speed(model.outputs, clips) * length, 1),
+        "training_minutes": round(seconds / 60, 1),
     }
     measured["baselines"] = {"majority_uar": 0.125, "mfcc_lda_uar": 0.46, "frozen_encoder_logistic_uar": 0.745}
-    return write_package(package, card_fields(recipe, **measured), folder / "all" / "log.jsonl")
+    return write_package(package, card_fields(recipe, **measured), members(recipe, folder)[0][1] / "all" / "log.jsonl")
 
 
 def cross_validated_scores(

@@ -52,19 +52,26 @@ class WordsNet(nn.Module):
 
 @dataclass(frozen=True)
 class WordsData:
-    """Token ids per text, label matrix (n, 28) with NaN rows where unknown, VAD (n, 3) in [-1, 1] with NaN rows."""
+    """Token ids per text, label matrix (n, 28), VAD (n, 3) in [-1, 1] and what a teacher says of VAD (n, 3).
+
+    Rows are NaN where something is unknown; without a teacher all of `taught` is.
+    """
 
     ids: Sequence[Sequence[int]]
     labels: np.ndarray
     vad: np.ndarray
+    taught: np.ndarray = field(default_factory=lambda: np.empty((0, len(VAD)), np.float32))
+
+    def __post_init__(self) -> None:
+        if len(self.taught) != len(self.ids):
+            object.__setattr__(self, "taught", np.full((len(self.ids), len(VAD)), np.nan, np.float32))
 
     def __getitem__(self, rows: np.ndarray) -> WordsData:
-        return WordsData([self.ids[i] for i in rows], self.labels[rows], self.vad[rows])
+        return WordsData([self.ids[i] for i in rows], self.labels[rows], self.vad[rows], self.taught[rows])
 
     def __add__(self, other: WordsData) -> WordsData:
-        return WordsData(
-            [*self.ids, *other.ids], np.concatenate([self.labels, other.labels]), np.concatenate([self.vad, other.vad])
-        )
+        joined = [np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("labels", "vad", "taught")]
+        return WordsData([*self.ids, *other.ids], *joined)
 
 
 class LengthBuckets(Sampler[list[int]]):
@@ -129,22 +136,24 @@ class WordsTask(Task):
                 output[known, :count], targets, reduction="none", pos_weight=weight
             )
             losses["labels"] = bce.sum(1).mean()
-        rated = ~batch["vad"][:, 0].isnan()
-        if rated.any():
-            # In units of each dimension's own spread, else the narrow ones (dominance) would hardly be learnt.
-            error = (output[rated, count:] - batch["vad"][rated]) / torch.from_numpy(self.spread).to(output)
-            losses["vad"] = phase.options.get("vad", 1.0) * error.pow(2).mean()
+        for name, share in (("vad", 1.0), ("taught", 0.0)):
+            rated = ~batch[name][:, 0].isnan()
+            if rated.any():
+                # In units of each dimension's own spread, else the narrow ones (dominance) would hardly be learnt.
+                error = (output[rated, count:] - batch[name][rated]) / torch.from_numpy(self.spread).to(output)
+                losses[name] = phase.options.get(name, share) * error.pow(2).mean()
         return losses
 
     def outputs(self, model: nn.Module, data: WordsData, batch: int = 64) -> np.ndarray:
         """Probabilities (n, 28) and VAD (n, 3), in the order of the rows."""
         order = np.argsort([len(i) for i in data.ids], kind="stable")
+        device = next(model.parameters()).device
         result: np.ndarray | None = None
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
             part = collate(data, rows.tolist())
             with torch.no_grad():
-                output = model(part["ids"], part["mask"]).float()
+                output = model(part["ids"].to(device), part["mask"].to(device)).float().cpu()
             count = data.labels.shape[1]
             values = torch.cat([output[:, :count].sigmoid(), output[:, count:]], 1).numpy()
             result = np.empty((len(order), values.shape[1]), np.float32) if result is None else result
@@ -192,6 +201,7 @@ def collate(data: WordsData, rows: Sequence[int]) -> dict[str, Tensor]:
         "mask": torch.from_numpy(mask),
         "labels": torch.from_numpy(data.labels[list(rows)]).float(),
         "vad": torch.from_numpy(data.vad[list(rows)]).float(),
+        "taught": torch.from_numpy(data.taught[list(rows)]).float(),
     }
 
 

@@ -1,8 +1,9 @@
-"""The run behind `recipes/words/*.yaml`: GoEmotions and EmoBank in, a shipped words model out."""
+"""The run behind `recipes/words/*.yaml`: GoEmotions, EmoBank and further texts in, a shipped words model out."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from affectus import assets, corpora
+from affectus.corpora.leaks import plain_text
 from affectus.metrics.reports import Report, dimension_report, multilabel_report
 from affectus.models.words import WordsModel
 from affectus.training.embedded.shipping import card_fields, measure_speed, write_package
 from affectus.training.embedded.words import VAD, WordsData, WordsNet, WordsTask, best_thresholds, collate
+from affectus.training.embedded.words_teacher import teach, text_states
 from affectus.training.export import export_onnx, largest_difference, quantise_weights
 from affectus.training.loop import fit
 from affectus.training.recipe import Recipe
 from affectus.types import Card
+
+#: Corpora whose labels are learnt; of any other corpus in a recipe only the texts are, through the teacher.
+LABELLED = ("goemotions", "emobank")
 
 
 class ShippedWords(nn.Module):
@@ -58,6 +64,48 @@ def _ids(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
     return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
 
 
+def taught_words(
+    recipe: Recipe, roots: dict[str, Path], folder: Path, tokenizer: Tokenizer, train: tuple[WordsData, WordsData]
+) -> list[WordsData]:
+    """The two training corpora with what the teacher says of their texts, then texts of further corpora alone.
+
+    Option `teacher` names the `backbone` (an asset), its `layers` and `max_tokens`. Texts that are also in the
+    validation part of a rated corpus are left out of the further ones.
+    """
+    emotions, rated = train
+    options = recipe.options["teacher"]
+    held = {plain_text(t) for name in LABELLED for t in corpora.load(name, roots[name]).split("valid").column("text")}
+    more = [
+        text
+        for name in recipe.corpora
+        if name not in LABELLED
+        for text in corpora.load(name, roots[name]).split("train").column("text")
+        if plain_text(text) not in held
+    ]
+    texts = [text for name in LABELLED for text in corpora.load(name, roots[name]).split("train").column("text")]
+    kept = folder / "teacher.npz"
+    if not kept.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "teacher-states.npy"
+        backbone = assets.resolve(options["backbone"])
+        states = text_states(backbone, [*texts, *more], options["layers"], int(options.get("max_tokens", 96)), path)
+        bank = slice(len(emotions.ids), len(texts))
+        others = np.delete(states, bank, 0)
+        own, said = teach(states[bank], rated.vad, others, recipe.seed)
+        np.savez(kept, own=own, said=said)
+        path.unlink()
+    found = np.load(kept)
+    own, said = found["own"], found["said"]
+    blank = np.full((len(more), emotions.labels.shape[1]), np.nan, np.float32)
+    unrated = np.full((len(more), len(VAD)), np.nan, np.float32)
+    count = len(emotions.ids)
+    return [
+        replace(emotions, taught=said[:count]),
+        replace(rated, taught=own),
+        WordsData(_ids(tokenizer, more), blank, unrated, said[count:]),
+    ]
+
+
 def platt(truth: np.ndarray, logits: np.ndarray, steps: int = 60) -> tuple[np.ndarray, np.ndarray]:
     """Slope and offset per label that minimise the log loss of sigmoid(slope · logit + offset).
 
@@ -92,12 +140,13 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     encoder = AutoModel.from_pretrained(backbone, add_pooling_layer=False, attn_implementation="eager")
     states = min(3, config.num_hidden_layers)
     net = WordsNet(encoder, config.hidden_size, len(labels), float(recipe.options.get("dropout", 0.1)), states)
-    repeated = train[1]
-    for _ in range(int(recipe.options.get("emobank_repeats", 1)) - 1):
-        repeated = repeated + train[1]
-    task = WordsTask(net, train[0] + repeated, dev[0] + dev[1], "dev (nothing is chosen on it but thresholds)", "epoch")
+    learnt = taught_words(recipe, roots, folder, tokenizer, train) if "teacher" in recipe.options else train
+    whole = learnt[0]
+    for part in learnt[1:]:
+        whole = whole + part
+    task = WordsTask(net, whole, dev[0] + dev[1], "dev (nothing is chosen on it but thresholds)", "epoch")
     result = fit(task, recipe.phases, folder, recipe.seed, recipe.precision, fingerprint=recipe.fingerprint)
-    net.eval()
+    net.eval().cpu()
 
     package = folder / "model"
     package.mkdir(exist_ok=True)
