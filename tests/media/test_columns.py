@@ -112,6 +112,15 @@ def test_results_of_an_analysis_are_no_input(tmp_path: Path, name: str) -> None:
         said(path)
 
 
+def test_cells_that_say_there_is_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "speaker,text\nnan,I am glad\nBen,NaN\nBen,#N/A\nBen,nan bread\nEve,NULL\n")
+    assert said(path) == [("", "I am glad"), ("Ben", "nan bread")]
+
+
+def test_of_columns_with_the_same_name_the_first_counts(tmp_path: Path) -> None:
+    assert said(write(tmp_path / "a.csv", "text,text,speaker\nI am glad,I am sad,A\n")) == [("A", "I am glad")]
+
+
 def test_short_and_long_rows(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "speaker,text,note\nAnna,I am glad\nBen\nEve,ok,x,y,z\n")
     assert said(path) == [("Anna", "I am glad"), ("Eve", "ok")]

@@ -42,6 +42,8 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
 #: What `columns` may name; a role without a column is "".
 ROLES = ("text", "speaker", "start", "end", "conversation", "utterance", "language")
 _LIST = re.compile(r"""\[(['"]).*\1\]""")
+# How statistics programs write that a cell is empty.
+_NOTHING = frozenset({"nan", "NaN", "NULL", "null", "#N/A", "<NA>", "NaT"})
 _SEPARATOR = re.compile(r'"?sep=(.)"?')
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]|$)")
 #: Cells of more characters than this are refused.
@@ -176,8 +178,11 @@ def _records(
                 continue
             else:
                 header = ["text"]
-        # Programs leave out empty cells at the end of a row.
-        yield row, dict(itertools.zip_longest(header, cells[: len(header)], fillvalue=""))
+        record: dict[str, str] = {}
+        # Programs leave out empty cells at the end of a row; of columns with the same name the first counts.
+        for name, cell in itertools.zip_longest(header, cells[: len(header)], fillvalue=""):
+            record.setdefault(name, "" if cell.strip() in _NOTHING else cell)
+        yield row, record
         row += 1
 
 
