@@ -204,6 +204,33 @@ def test_conflicts_of_a_recording_in_which_nobody_is_told_apart_are_counted() ->
     assert (whole["who"], whole["conflicts"]) == ("Whole recording", 2)
 
 
+@pytest.mark.parametrize("names", [("meeting of friday.csv",), ("meeting of friday.csv", "b.csv")])
+def test_terminal_of_eighty_columns_breaks_no_word(names: tuple[str, ...]) -> None:
+    rows, files = [], {}
+    for name in names:
+        turns = {"Chandler Bing": 2, "Ben": 1}
+        files[name] = {"kind": "conversation", "axis": "turns", "speakers": 2, "turns_of": turns}
+        for frame, (speaker, label) in enumerate(
+            [("Chandler Bing", "happiness"), ("Ben", "fear"), ("Chandler Bing", "surprise")]
+        ):
+            row = {"file": name, "frame": frame, "speaker": speaker, "source": "fusion", "label": label, "score": 0.9}
+            rows += [{**row, "space": space} for space in ("ekman7", "decision")]
+            rows.append({**row, "space": "va", "label": "valence", "score": 0.25})
+    console = Console(width=80, record=True, file=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(report.terminal(Timeline.from_rows(rows, {"files": files})))
+    text = captured.get()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    for word in ("Chandler Bing", "happiness 50%", "surprise 50%", "fear 100%", "+0.25", *names):
+        assert text.count(word) >= (1 if word in names else len(names)), word
+    assert "conflicts" not in text
+    wide = Console(width=140, record=True, file=None, force_terminal=False)
+    with wide.capture() as captured:
+        wide.print(report.terminal(Timeline.from_rows(rows, {"files": files})))
+    assert "conflicts" in captured.get()
+
+
 def test_terminal_shows_markup_as_text() -> None:
     row = {"file": "[red]a[/red].wav", "start": 0.0, "end": 1.0, "source": "voice", "space": "s", "label": "fear"}
     console = Console(width=100, record=True, file=None, force_terminal=False)

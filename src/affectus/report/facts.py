@@ -14,7 +14,7 @@ from affectus.report.view import Mark, Person, View, views
 from affectus.types import Timeline
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 
 #: Speakers of a conversation that the key facts speak of, and whose extremes they name.
@@ -211,32 +211,57 @@ def _mean(person: Person, name: str) -> float | None:
 
 
 def terminal(timeline: Timeline) -> RenderableType:
-    """The summary as a rich table."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
+    """The summary as a rich table; on a narrow terminal files stand in lines of their own and empty columns go."""
+    return _Summary(summary(timeline))
 
-    table = Table(title="Perceived expression", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("file", overflow="fold")
-    for name in ("who", "mostly"):
-        table.add_column(name)
-    rows = summary(timeline)
-    spoken = any(row["turns"] is not None for row in rows)
-    for name in ("unsure", "valence", "arousal", "conflicts", *(("turns", "shifts") if spoken else ())):
-        table.add_column(name, justify="right", no_wrap=True)
-    last = None
-    for row in rows:
+
+#: Width of a terminal (characters) below which a table of all columns would break its words.
+NARROW = 110
+
+
+class _Summary:
+    """Rows of `summary`, drawn as wide as there is room."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.rows = rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+        from rich.text import Text
+
+        narrow = options.max_width < NARROW
+        numbers = [("unsure", "uncertain"), *((name, name) for name in ("valence", "arousal", "conflicts"))]
+        if any(row["turns"] is not None for row in self.rows):
+            numbers += [("turns", "turns"), ("shifts", "shifts")]
+        if narrow:
+            numbers = [(title, name) for title, name in numbers if any(_cell(name, r[name]) != "–" for r in self.rows)]
         # Text objects, because file names and speakers may hold what rich would read as markup.
-        cells: Sequence[str] = (
-            row["file"] if row["file"] != last else "",
-            row["who"],
-            row["mostly"] or "–",
-            "–" if row["uncertain"] is None else f"{row['uncertain']:.0%}",
-            "–" if row["valence"] is None else signed(row["valence"]),
-            "–" if row["arousal"] is None else signed(row["arousal"]),
-            str(row["conflicts"] or "–"),
-            *((str(row[name] or "–") for name in ("turns", "shifts")) if spoken else ()),
-        )
-        table.add_row(*(Text(cell) for cell in cells))
-        last = row["file"]
-    return table
+        title, alone = Text("Perceived expression"), len({row["file"] for row in self.rows}) == 1
+        if narrow and alone:
+            title.append(f" in {self.rows[0]['file']}")
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=narrow)
+        if not narrow:
+            table.add_column("file", overflow="fold")
+        table.add_column("who", overflow="fold" if narrow else "ellipsis", min_width=10 if narrow else None)
+        table.add_column("mostly", min_width=14 if narrow else None)
+        for name, _ in numbers:
+            table.add_column(name, justify="right", no_wrap=True)
+        last = None
+        for row in self.rows:
+            new, last = row["file"] != last, row["file"]
+            if narrow and new and not alone:
+                table.add_row(Text(row["file"], style="bold"), "", *("" for _ in numbers))
+            indent = "  " if narrow and not alone else ""
+            cells = [indent + row["who"], row["mostly"] or "–", *(_cell(name, row[name]) for _, name in numbers)]
+            if not narrow:
+                cells.insert(0, row["file"] if new else "")
+            table.add_row(*(Text(cell) for cell in cells))
+        yield table
+
+
+def _cell(name: str, value: Any) -> str:
+    """A number of the summary in few characters."""
+    if value is None or (not value and name in ("conflicts", "turns", "shifts")):
+        return "–"
+    return f"{value:.0%}" if name == "uncertain" else str(value) if isinstance(value, int) else signed(value)
