@@ -186,6 +186,20 @@ def test_script(text: str, wanted: bool) -> None:
     assert perceive_words.latin(text) is wanted
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("[laughter]", True),
+        ("[sighs] [door] 😀!", True),
+        ("[laughter] Stop it", False),
+        ("(so glad)", False),
+        ("7:30", True),
+    ],
+)
+def test_notes_in_brackets_are_no_words(text: str, wanted: bool) -> None:
+    assert perceive_words.wordless(text) is wanted
+
+
 def test_language_is_guessed_from_common_words() -> None:
     english = "When in the course of human events it becomes necessary for one people to dissolve the bands which have"
     german = "Die Würde des Menschen ist unantastbar und sie zu achten und zu schützen ist Verpflichtung aller Gewalt"

@@ -26,6 +26,7 @@ MOST_WORDS = 48
 _LETTER = re.compile(r"[^\W\d_]")
 _LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
 _LETTERS = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
+_NOTE = re.compile(r"\[[^\[\]]*\]")
 _WORD = re.compile(r"\S+")
 _COMMON_LIST = (
     "the a an and or but of to in on at for with is are was were be been it this that i you he she we they not do did "
@@ -76,8 +77,9 @@ class Unread(NamedTuple):
 
 
 def wordless(text: str) -> bool:
-    """Whether a text has no letter: emoji, signs and numbers alone are no words to the model, which knows none."""
-    return _LETTER.search(text) is None
+    """Whether a text has no letter outside square brackets: emoji, signs and numbers alone are no words to the model,
+    which knows none, and `[laughter]` or `[deleted]` are not said by anybody."""
+    return _LETTER.search(_NOTE.sub("", text)) is None
 
 
 def latin(text: str) -> bool:

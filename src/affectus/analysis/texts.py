@@ -73,8 +73,8 @@ def score_words(found: Findings, engines: Engines, sink: RowSink, settings: Sett
         )
     if unread.wordless:
         found.warnings.append(
-            f"{unread.wordless} of {len(found.words)} turns hold no word (emoji, signs or numbers alone) and were not "
-            "scored"
+            f"{unread.wordless} of {len(found.words)} turns hold no word (emoji, signs, numbers or notes in brackets "
+            "alone) and were not scored"
         )
 
 
