@@ -366,6 +366,16 @@ def test_another_language_is_said_and_less_sure(tmp_path: Path) -> None:
     assert best["Ida"] < best["Eve"]
 
 
+def test_a_talk_all_in_another_language_is_less_sure_unless_told(tmp_path: Path) -> None:
+    talk = (("Anna", "Ich bin so wütend und das ist nicht glad"), ("Bert", "Das tut mir sehr leid und ich gehe nicht"))
+    path = chat(tmp_path / "a.csv", talk * 2)
+    timeline, taken = analyze(path), analyze(path, language="en")
+    assert any("the turns do not look English" in w for w in facts(timeline)["warnings"])
+    assert not any("look English" in w for w in facts(taken)["warnings"])
+    pairs = zip(timeline.filter(space="decision").to_rows(), taken.filter(space="decision").to_rows(), strict=True)
+    assert all(less["score"] < full["score"] for less, full in pairs)
+
+
 @pytest.mark.corpus
 def test_real_dialogues_are_read_better_in_context(tmp_path: Path, shared_data: Path, shipped_models: Path) -> None:
     from affectus import corpora

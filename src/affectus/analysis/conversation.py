@@ -84,7 +84,7 @@ def analyze_talks(
     found.facts["speakers"] = len(said) - (unnamed > 0)
     if unnamed:
         found.warnings.append(f"{unnamed} of {len(turns)} turns have no speaker and stand in a lane of their own")
-    texts.score_words(found, engines, sink, settings, timed)
+    texts.score_words(found, engines, sink, settings, timed, judge=False)  # judged by speaker below
     tell("words", 0.4)
     groups: dict[str, list[WordsTurn]] = defaultdict(list)
     for item in found.words:
@@ -94,7 +94,7 @@ def analyze_talks(
     if reading is not None and "words" not in found.missing:
         _read_in_context(scored, reading)
     tell("words", 0.7)
-    strangers = _not_english(found)
+    strangers = _not_english(found, settings)
     windows = _write_turns(scored, strangers, settings, engines, found, sink, timed)
     write_states(scored, windows, sink, settings.confidence, reading)
     write_influence(scored, windows, sink)
@@ -167,12 +167,21 @@ def _write_turns(
     return windows
 
 
-def _not_english(found: Findings) -> set[str]:
-    """Speakers whose scored turns are long enough to judge and do not look English; they are named in a warning."""
+def _not_english(found: Findings, settings: Settings) -> set[str]:
+    """Speakers whose scored turns do not look English, told in a warning: those who say enough to be judged, and
+    everybody where the talk as a whole does not. Nobody where the language was named."""
+    if settings.language.lower() not in ("auto", ""):
+        return set()
     turns = defaultdict(list)
     for item in found.words:
         if item.posterior is not None:
             turns[item.turn.speaker].append(item.turn)
+    if not looks_english([turn for said in turns.values() for turn in said]):
+        found.warnings.append(
+            "the turns do not look English, the only language of the words model: their scores count half and are less "
+            "sure (--language en takes them in full)"
+        )
+        return set(turns)
     strangers = {name for name, said in turns.items() if not looks_english(said, LEAST_WORDS)}
     if strangers:
         listed = ", ".join(sorted(name or "without a name" for name in strangers)[:5])

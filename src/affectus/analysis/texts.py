@@ -58,11 +58,16 @@ def analyze_text(
     tell("words", 1.0)
 
 
-def score_words(found: Findings, engines: Engines, sink: RowSink, settings: Settings, timed: bool) -> None:
-    """Write the transcript and the scores of `found.words`; say what was not scored and why."""
+def score_words(
+    found: Findings, engines: Engines, sink: RowSink, settings: Settings, timed: bool, judge: bool = True
+) -> None:
+    """Write the transcript and the scores of `found.words`; say what was not scored and why.
+
+    Without `judge` only a `language` that was named can keep the texts from being scored, not how they look.
+    """
     model = engines.model("words")
     if model is not None and found.words:
-        reason = foreign(found.words, settings)
+        reason = foreign(found.words, settings, judge)
         if reason:
             found.missing["words"] = reason
             model = None
@@ -78,10 +83,10 @@ def score_words(found: Findings, engines: Engines, sink: RowSink, settings: Sett
         )
 
 
-def foreign(words: Sequence[WordsTurn], settings: Settings) -> str:
+def foreign(words: Sequence[WordsTurn], settings: Settings, judge: bool = True) -> str:
     """Why texts are not scored because of their language, or an empty string."""
     code = settings.language.lower().split("-")[0]
-    if code in ("auto", "") and not perceive_words.looks_english([w.turn for w in words]):
+    if judge and code in ("auto", "") and not perceive_words.looks_english([w.turn for w in words]):
         return "the text does not look English, the only language of the words model (--language en scores it anyway)"
     if code not in ("auto", "", "en"):
         return f"the words model knows English only, not {settings.language!r}"
