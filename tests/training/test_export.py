@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from affectus.training.export import byte_table, export_onnx, halve_weights, largest_difference, quantise_weights
+from affectus.training.export import (
+    byte_table,
+    byte_weights,
+    export_onnx,
+    halve_weights,
+    largest_difference,
+    quantise_weights,
+)
 
 onnx = pytest.importorskip("onnx")
 
@@ -113,3 +120,45 @@ def test_a_table_of_bytes_keeps_each_column_to_half_a_step(exported: tuple[Words
     with torch.no_grad():
         model.table.weight.copy_(torch.from_numpy(restored))
     assert largest_difference(model, path, batches()) < 1e-3
+
+
+class Sounds(nn.Module):
+    """A convolution, a product with a constant and a layer: all three ways in which weights occur."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(40, 48, 3, padding=1)
+        self.mix = nn.Parameter(torch.randn(48, 96) / 7)
+        self.out = nn.Linear(96, 60)
+        with torch.no_grad():  # outputs of very different size: one scale for all of them would lose the small ones
+            self.out.weight *= torch.logspace(-3, 0, 60)[:, None]
+
+    def forward(self, mel: Tensor) -> Tensor:
+        return self.out((self.conv(mel).transpose(1, 2) @ self.mix).mean(1))
+
+
+def test_byte_weights_are_a_quarter_and_keep_every_output(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, path = Sounds().eval(), tmp_path / "model.onnx"
+    axes = {"mel": {0: "clips", 2: "frames"}, "outputs": {0: "clips"}}
+    export_onnx(model, {"mel": torch.zeros(2, 40, 9)}, "outputs", axes, path)
+    before = path.stat().st_size
+    byte_weights(path)
+    assert path.stat().st_size < 0.4 * before
+    weights = {item.name: item for item in onnx.load(str(path)).graph.initializer}
+    kept = [
+        name for name, item in weights.items() if item.data_type == onnx.TensorProto.FLOAT and np.prod(item.dims) > 4000
+    ]
+    assert not kept
+    mel = torch.randn(100, 40, 5)
+    import onnxruntime
+
+    found = onnxruntime.InferenceSession(str(path)).run(None, {"mel": mel.numpy()})[0]
+    with torch.no_grad():
+        wanted = model(mel).numpy()
+    scale = np.abs(wanted).max(0)
+    np.testing.assert_array_less(np.abs(found - wanted).max(0), 0.02 * scale)
+    # What is left in full precision can still be halved.
+    halve_weights(path, smallest=1)
+    again = onnxruntime.InferenceSession(str(path)).run(None, {"mel": mel.numpy()})[0]
+    np.testing.assert_array_less(np.abs(again - wanted).max(0), 0.02 * scale)

@@ -131,7 +131,7 @@ def test_voice(tmp_path: Path) -> None:
     model = check_package(card, tmp_path / "out" / "model")
     assert card.n == 120  # the song is not speech
     assert card.calibration["onnx_difference"] < 0.01
-    assert len(list((tmp_path / "out").glob("fold*"))) == 2
+    assert len(list((tmp_path / "out").glob("member*/fold*"))) == 2 * 2
     prediction = model.predict([np.zeros(8000, np.float32)])[0]
     assert prediction.scores.sum() == pytest.approx(1, abs=1e-4)
 
@@ -165,10 +165,17 @@ def backbone(folder: Path) -> Path:
 
 
 def test_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    roots = {name: corpora.write_tiny(name, tmp_path / name) for name in ("goemotions", "emobank")}
-    monkeypatch.setattr(words_run.assets, "resolve", {"minilm-l6": backbone(tmp_path / "backbone")}.__getitem__)
-    recipe = tiny_recipe("words/goemotions-emobank.yaml", tmp_path / "words.yaml", {"max_tokens": 24})
+    roots = {name: corpora.write_tiny(name, tmp_path / name) for name in ("goemotions", "emobank", "vader")}
+    encoder = backbone(tmp_path / "backbone")
+    monkeypatch.setattr(words_run.assets, "resolve", {"minilm-l6": encoder, "larger": encoder}.__getitem__)
+    options = {"max_tokens": 24, "teacher": {"backbone": "larger", "layers": [0, 1]}}
+    recipe = tiny_recipe("words/goemotions-emobank.yaml", tmp_path / "words.yaml", options)
     card = train(recipe, roots, tmp_path / "out")
+    taught = np.load(tmp_path / "out" / "teacher.npz")
+    count = {name: len(corpora.load(name, root).split("train")) for name, root in roots.items()}
+    assert taught["own"].shape == (count["emobank"], 3)
+    assert count["goemotions"] < len(taught["said"]) <= count["goemotions"] + count["vader"]
+    assert not (tmp_path / "out" / "teacher-states.npy").exists()
     model = check_package(card, tmp_path / "out" / "model")
     assert card.n == 12
     assert card.calibration["onnx_difference"] < 1e-4
@@ -187,3 +194,12 @@ def test_a_damaged_corpus_is_not_trained_on(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"1 problems in ferplus, first: .*label\.csv"):
         train(recipe, {"ferplus": root}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_only_a_teacher_makes_use_of_further_texts(tmp_path: Path) -> None:
+    recipe = tiny_recipe("words/goemotions-emobank.yaml", tmp_path / "words.yaml", {})
+    record = yaml.safe_load(recipe.read_text())
+    del record["options"]["teacher"]
+    recipe.write_text(yaml.safe_dump(record), encoding="utf-8")
+    with pytest.raises(ConfigError, match="words learns from emobank, goemotions"):
+        train(recipe, {}, tmp_path / "out")

@@ -9,14 +9,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch import nn
 
 from affectus.corpora.synthetic import tone
 from affectus.errors import ConfigError
+from affectus.features.mel import log_mel_whisper
 from affectus.nn.phase import Phase
 from affectus.nn.whisper import WhisperTrunk
 from affectus.training.embedded.voice import LABELS, VoiceData, VoiceNet, VoiceTask, mask_spectrogram
-from affectus.training.embedded.voice_run import ShippedVoice, build, cross_validated_scores, speaker_folds
+from affectus.training.embedded.voice_run import (
+    ShippedVoice,
+    build,
+    cross_validate,
+    cross_validated_scores,
+    members,
+    speaker_folds,
+)
 from affectus.training.loop import fit
 from affectus.training.recipe import Recipe
 from affectus.training.speech_augment import SpeechAugment
@@ -208,3 +217,53 @@ def test_masks_do_mask_and_can_be_turned_off() -> None:
     assert mask_spectrogram(mel, 0.0) is mel
     share = (mask_spectrogram(mel, 1.0) != mel).float().mean()
     assert 0.1 < float(share) < 0.4
+
+
+def test_changed_clips_are_shared_and_differ_between_epochs() -> None:
+    data, kept = tones(4, 0), {}
+    first = VoiceTask(data[np.arange(6)], data[np.arange(0)], tiny(), changed=kept)
+    second = VoiceTask(data[np.arange(3, 12)], data[np.arange(0)], tiny(), changed=kept)
+    first.begin(PHASE, 0)
+    batch = next(iter(first.loader(PHASE, 5)))
+    assert len(batch["mel"]) == 6
+    assert sorted(kept) == [(clip, 0) for clip in range(6)]
+    before = {key: id(value) for key, value in kept.items()}
+    second.begin(PHASE, 0)
+    list(second.loader(PHASE, 6))
+    assert sorted(kept) == [(clip, 0) for clip in range(12)]
+    assert all(id(kept[key]) == value for key, value in before.items())
+    second.begin(PHASE, 1)
+    list(second.loader(PHASE, 7))
+    shapes = {kept[3, 0].shape, kept[3, 1].shape}
+    assert len(shapes) == 2 or not np.allclose(kept[3, 0], kept[3, 1])
+
+
+def members_recipe(count: int) -> Recipe:
+    return Recipe(
+        model="voice",
+        title="tones",
+        corpora={"ravdess": "drawn"},
+        phases=[Phase("all", 1, 0.004, 4)],
+        options={"members": count, "blocks": 1, "width": 32, "heads": 2, "folds": 3, "pretrained": False},
+    )
+
+
+def test_members_differ_in_seed_alone_and_are_averaged(tmp_path: Path) -> None:
+    data = tones(3, 0)
+    pair = members(members_recipe(2), tmp_path)
+    assert [recipe.seed for recipe, _ in pair] == [0, 1]
+    assert pair[0][0].fingerprint == members(members_recipe(1), tmp_path)[0][0].fingerprint != pair[1][0].fingerprint
+    both, folds = cross_validate(members_recipe(2), data, tmp_path / "both", {})
+    alone = []
+    for seed in (0, 1):
+        recipe = members_recipe(1).model_copy(update={"seed": seed})
+        parts = []
+        for number in range(3):
+            net = build(recipe)
+            net.load_state_dict(
+                load_file(tmp_path / "both" / f"member{seed + 1}" / f"fold{number + 1}" / "best.safetensors")
+            )
+            parts.append(VoiceTask(data, data, tiny()).outputs(net.eval(), [log_mel_whisper(a) for a in data.audio]))
+        alone.append(np.stack([parts[fold][row] for row, fold in enumerate(folds)]))
+    np.testing.assert_allclose(both, np.mean(alone, 0), atol=1e-5)
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+#: End of the names of scales that bytes are multiplied with.
+STEP = "_step"
+
 
 def export_onnx(
     model: nn.Module,
@@ -54,6 +57,8 @@ def halve_weights(path: Path, smallest: int = 256) -> None:
         values = numpy_helper.to_array(item)
         if item.data_type != TensorProto.FLOAT or values.size < smallest or np.abs(values).max() > 6e4:
             continue
+        if item.name.endswith(STEP):  # the scales of bytes are too small for float16
+            continue
         name = item.name
         half = numpy_helper.from_array(values.astype(np.float16), f"{name}_half")
         graph.initializer.remove(item)
@@ -78,8 +83,8 @@ def byte_table(path: Path, name: str) -> None:
     graph.initializer.remove(item)
     levels = np.round(values / step).astype(np.int8)
     graph.initializer.append(numpy_helper.from_array(levels, f"{name}_levels"))
-    graph.initializer.append(numpy_helper.from_array(step, f"{name}_step"))
-    inputs = [f"{name}_levels", f"{name}_step"]
+    graph.initializer.append(numpy_helper.from_array(step, f"{name}{STEP}"))
+    inputs = [f"{name}_levels", f"{name}{STEP}"]
     graph.node.insert(0, helper.make_node("DequantizeLinear", inputs, [name], name=f"{name}_bytes", axis=1))
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
@@ -106,7 +111,7 @@ def byte_weights(path: Path, smallest: int = 4096) -> None:
         others = tuple(axis for axis in range(values.ndim) if axis != axes[item.name] % values.ndim)
         step = np.maximum(np.abs(values).max(others, keepdims=True), 1e-9).astype(np.float32) / 127
         graph.initializer.remove(item)
-        levels, scale, plain = f"{item.name}_levels", f"{item.name}_step", f"{item.name}_float"
+        levels, scale, plain = f"{item.name}_levels", f"{item.name}{STEP}", f"{item.name}_float"
         graph.initializer.append(numpy_helper.from_array(np.round(values / step).astype(np.int8), levels))
         graph.initializer.append(numpy_helper.from_array(step, scale))
         added.append(helper.make_node("Cast", [levels], [plain], name=f"{item.name}_cast", to=TensorProto.FLOAT))
