@@ -151,18 +151,20 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     shipped = ShippedVoice(nets, temperature).eval()
     axes = {"mel": {0: "clips", 2: "frames"}, "outputs": {0: "clips"}}
     export_onnx(shipped, {"mel": torch.zeros(1, 80, 200)}, "outputs", axes, package / "model.onnx")
+    mels = VoiceTask(nothing, data[np.arange(min(24, len(data.label)))], nets[0], "none").mels
+    clips = [{"mel": torch.from_numpy(mel)[None]} for mel in mels]
+    differences = {"onnx_difference": largest_difference(shipped, package / "model.onnx", clips)}
     byte_weights(package / "model.onnx")
     halve_weights(package / "model.onnx")
-    mels = VoiceTask(nothing, data[np.arange(min(24, len(data.label)))], nets[0], "none").mels
-    difference = largest_difference(shipped, package / "model.onnx", [{"mel": torch.from_numpy(m)[None]} for m in mels])
+    differences["int8_difference"] = largest_difference(shipped, package / "model.onnx", clips)
     write_package(package, card_fields(recipe))
     model = VoiceModel(package)
     measured = cross_validated_scores(data, outputs, fold_of, temperature)
-    measured["calibration"] |= {"onnx_difference": difference}
-    clips = list(data.audio[:16])
-    length = sum(len(clip) for clip in clips) / 16000 / len(clips)
+    measured["calibration"] |= differences
+    heard = list(data.audio[:16])
+    length = sum(len(audio) for audio in heard) / 16000 / len(heard)
     measured["speed"] = {
-        "times_real_time": round(measure_speed(model.outputs, clips) * length, 1),
+        "times_real_time": round(measure_speed(model.outputs, heard) * length, 1),
         "training_minutes": round(seconds / 60, 1),
     }
     measured["baselines"] = {"majority_uar": 0.125, "mfcc_lda_uar": 0.46, "frozen_encoder_logistic_uar": 0.745}
