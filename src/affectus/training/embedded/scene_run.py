@@ -75,9 +75,12 @@ def extract(corpus: Corpus, features: SceneFeatures, sides: tuple[int, int]) -> 
     return SceneData(tuple(np.stack(b) for b in blocks), targets, np.array(corpus.column("group:theme")))
 
 
-def cross_validate(recipe: Recipe, data: SceneData, folder: Path) -> np.ndarray:
-    """Predictions (n, 2, 2) by processes that saw no picture of the same theme."""
-    themes, group = np.unique(data.theme, return_inverse=True)
+def cross_validate(recipe: Recipe, data: SceneData, folder: Path, known_themes: bool = False) -> np.ndarray:
+    """Predictions (n, 2, 2) by processes that saw no picture of the same theme.
+
+    With `known_themes` single pictures are held out, so that others of their theme were mostly seen.
+    """
+    themes, group = np.unique(data.theme if not known_themes else np.arange(len(data.theme)), return_inverse=True)
     count = min(int(recipe.options.get("folds", 10)), len(themes))
     fold = (np.random.default_rng(recipe.seed).permutation(len(themes)) % count)[group]
     outputs = np.zeros((len(data.targets), 2, 2))
@@ -97,6 +100,7 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     corpus = corpora.load("oasis", roots["oasis"])
     data = extract(corpus, features, sides)
     outputs = cross_validate(recipe, data, folder)
+    known = cross_validate(recipe, data, folder / "known-themes", known_themes=True)
     task = SceneTask(data, data[np.arange(0)], "none")
     result = fit(task, recipe.phases, folder / "all", recipe.seed, fingerprint=recipe.fingerprint)
     package = folder / "model"
@@ -110,6 +114,7 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     byte_table(package / "model.onnx", "net.known")
     halve_weights(package / "model.onnx")
     measured = score(data, outputs)
+    measured["baselines"]["pictures_of_known_themes"] = dimension_report(data.targets, known[:, :, 0], TARGETS)
     write_package(package, card_fields(recipe, inputs={"sizes": list(sides)}, calibration=measured["calibration"]))
     model = SceneModel(package)
     images = [corpus.image(row) for row in range(min(8, len(corpus)))]
