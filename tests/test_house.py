@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -47,6 +48,15 @@ def test_readme_table_is_the_one_of_the_cards() -> None:
     table = re.search(r"<!-- models -->\n(.*?)<!-- /models -->", readme, re.DOTALL)
     assert table is not None
     assert table[1].strip() == models_markdown().strip()
+
+
+@pytest.mark.parametrize("name", ["context", "gap"])
+def test_readings_were_made_on_the_words_model_that_ships(name: str) -> None:
+    weights = Path(package.__file__).parent / "weights"
+    if not (weights / "words").is_dir():
+        pytest.skip("no models are shipped in this checkout")
+    words, reading = (json.loads((weights / n / "card.json").read_text(encoding="utf-8")) for n in ("words", name))
+    assert reading["backbone"]["weights"] == words["files"]["model.onnx"]
 
 
 def test_source_files_stay_short_and_well_named() -> None:

@@ -27,17 +27,17 @@ def text_states(backbone: Path, texts: Sequence[str], layers: Sequence[int], lon
 
     What was computed is kept in `path` and read again when it fits the number of texts. Runs in bfloat16.
     """
-    from transformers import AutoModel
+    from transformers import AutoConfig, AutoModel
 
     tokenizer = Tokenizer.from_file(str(backbone / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(longest)
     ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
-    model = AutoModel.from_pretrained(backbone, add_pooling_layer=False, dtype=torch.bfloat16).eval()
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    width = len(layers) * model.config.hidden_size
+    width = len(layers) * AutoConfig.from_pretrained(backbone).hidden_size
     if path.exists() and (kept := np.load(path)).shape == (len(ids), width):
         return kept
+    model = AutoModel.from_pretrained(backbone, add_pooling_layer=False, dtype=torch.bfloat16).eval()
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     found = np.empty((len(ids), width), np.float16)
     order = np.argsort([len(row) for row in ids], kind="stable")
     for start in range(0, len(order), 48):

@@ -235,6 +235,8 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     chosen |= {"threshold": round(point.threshold, 5)}
     fields = card_fields(
         recipe,
+        # The numbers fit the outputs of this very file: with other words weights this recipe is to be run again.
+        backbone={**recipe.card["backbone"], "weights": words.card.files["model.onnx"]},
         labels=("no gap", "gap"),
         inputs={**chosen, "mean": mean, "scale": scale, "weights": weights[:-1], "bias": weights[-1]},
         n=len(held),
