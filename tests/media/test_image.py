@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -217,12 +218,34 @@ def test_only_a_signature(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_heic_is_named(tmp_path: Path) -> None:
+def test_heic_without_its_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "IMG_1.HEIC"
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
     for read in (read_image, media.probe):
-        with pytest.raises(MediaError, match=r"HEIC pictures are not supported \(export it as JPEG"):
+        with pytest.raises(MediaError, match=r"HEIC pictures need pillow-heif \(pip install 'affectus\[heic\]'"):
             read(path)
+
+
+def test_heic(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    picture = Image.fromarray(gradient())
+    path = tmp_path / "IMG_1.HEIC"
+    heif.from_pillow(picture).save(path, quality=90)
+    found = read_image(path)
+    assert found.shape == (30, 40, 3)
+    assert np.abs(found.astype(int) - gradient()).mean() < 5
+    assert max(read_image(path, max_side=20).shape) == 20
+    assert media.probe(path).kind == "image"
+    turned = tmp_path / "turned.heic"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    heif.from_pillow(picture).save(turned, exif=exif.tobytes())
+    assert read_image(turned).shape == (40, 30, 3)
+    cut = tmp_path / "cut.heic"
+    cut.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(MediaError, match=r"cut\.heic: .*(damaged|cut off)"):
+        read_image(cut)
 
 
 def test_no_picture(tmp_path: Path) -> None:

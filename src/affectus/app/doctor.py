@@ -48,6 +48,7 @@ def examine() -> Iterator[Check]:
             yield _asset(status)
     yield _speech()
     yield _package("facial movements (landmarks)", "ai_edge_litert", "aus")
+    yield _package("pictures of phones (HEIC)", "pillow_heif", "heic")
     yield _package("training", "torch", "train")
     yield _package("tables as pandas", "pandas", "data")
     yield _folder("cache folder", assets.cache_folder(), "set AFFECTUS_CACHE to a folder you can write")

@@ -40,7 +40,6 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"P6\n", "ppm"),
 )
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_UNSUPPORTED = {"heic": "HEIC", "jpeg xl": "JPEG XL"}
 
 
 def picture_format(head: bytes) -> str:
@@ -64,8 +63,10 @@ def open_picture(path: Path, stream: BinaryIO | None = None) -> Picture:
     from PIL import Image, UnidentifiedImageError
 
     name = picture_format(read_head(path, stream=stream))
-    if name in _UNSUPPORTED:
-        raise MediaError(path, f"{_UNSUPPORTED[name]} pictures are not supported", "export it as JPEG or PNG")
+    if name == "jpeg xl":
+        raise MediaError(path, "JPEG XL pictures are not supported", "export it as JPEG or PNG")
+    if name == "heic":
+        _register_heic(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -81,6 +82,16 @@ def open_picture(path: Path, stream: BinaryIO | None = None) -> Picture:
         picture.close()
         raise _too_large(path)
     return picture
+
+
+def _register_heic(path: Path) -> None:
+    """Teach Pillow the pictures of phones; their decoder is an extra because of its size."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        remedy = "pip install 'affectus[heic]', or export it as JPEG or PNG"
+        raise MediaError(path, "HEIC pictures need pillow-heif", remedy) from error
+    register_heif_opener()
 
 
 def displayed_size(picture: Picture) -> tuple[int, int]:
