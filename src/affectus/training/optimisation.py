@@ -42,7 +42,9 @@ def build_optimizer(groups: list[dict[str, Any]], phase: Phase) -> torch.optim.O
     """The optimiser of a phase over parameter groups."""
     if phase.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=phase.lr, momentum=phase.momentum)
-    return torch.optim.AdamW(groups, lr=phase.lr, betas=phase.betas)
+    # One pass over the memory of each tensor: on a CPU several times faster than one pass per operation.
+    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+    return torch.optim.AdamW(groups, lr=phase.lr, betas=phase.betas, fused=fused)
 
 
 def rate_schedule(optimizer: torch.optim.Optimizer, phase: Phase, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
