@@ -168,14 +168,16 @@ def test_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     roots = {name: corpora.write_tiny(name, tmp_path / name) for name in ("goemotions", "emobank", "vader")}
     encoder = backbone(tmp_path / "backbone")
     monkeypatch.setattr(words_run.assets, "resolve", {"minilm-l6": encoder, "larger": encoder}.__getitem__)
-    options = {"max_tokens": 24, "teacher": {"backbone": "larger", "layers": [0, 1]}}
+    phase = {"epochs": 1, "lr": 0.001, "batch_size": 16}
+    teacher = {"backbone": "larger", "folds": 2, "pieces": {"emobank": 1}, "phase": phase}
+    options = {"max_tokens": 24, "teacher": teacher}
     recipe = tiny_recipe("words/goemotions-emobank.yaml", tmp_path / "words.yaml", options)
     card = train(recipe, roots, tmp_path / "out")
-    taught = np.load(tmp_path / "out" / "teacher.npz")
+    said = [np.load(tmp_path / "out" / "teacher" / f"fold{number}.npy") for number in (1, 2)]
     count = {name: len(corpora.load(name, root).split("train")) for name, root in roots.items()}
-    assert taught["own"].shape == (count["emobank"], 3)
-    assert count["goemotions"] < len(taught["said"]) <= count["goemotions"] + count["vader"]
-    assert not (tmp_path / "out" / "teacher-states.npy").exists()
+    without_vader = count["goemotions"] + 2 * count["emobank"]
+    assert without_vader < sum(map(len, said)) <= without_vader + count["vader"]
+    assert len(card.baselines["teacher_pcc_train"]) == 3
     model = check_package(card, tmp_path / "out" / "model")
     assert card.n == 12
     assert card.calibration["onnx_difference"] < 1e-4

@@ -1,4 +1,4 @@
-"""The teacher of the words model: states of texts, leave-one-out means, and that a student learns from it."""
+"""The teacher of the words model: pieces of texts, who judges what, and that a student learns from it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from affectus.nn.gaussian_process import GaussianProcess, products
 from affectus.nn.phase import Phase
 from affectus.training.embedded import words_teacher
 from affectus.training.embedded.words import WordsData, WordsNet, WordsTask
-from affectus.training.embedded.words_teacher import teach, text_states
+from affectus.training.embedded.words_teacher import pieces, teach
 from affectus.training.loop import fit
 
 WORDS = ["[PAD]", "[UNK]", "good", "bad", "calm", "wild", "the", "day", "night", "was"]
@@ -36,63 +35,71 @@ def backbone(tmp_path: Path) -> Path:
     return folder
 
 
-def test_states_are_means_over_tokens_whatever_the_batch(backbone: Path, tmp_path: Path) -> None:
-    from transformers import AutoModel
-
-    texts = ["the day was good", "bad", "the night was wild and calm", "good day"]
-    found = text_states(backbone, texts, [1, 3], 8, tmp_path / "states.npy")
-    assert found.shape == (4, 2 * 16)
-    model = AutoModel.from_pretrained(backbone, add_pooling_layer=False).eval()
-    with torch.no_grad():
-        states = model(torch.tensor([[WORDS.index("good"), WORDS.index("day")]]), output_hidden_states=True)
-    wanted = torch.cat([states.hidden_states[layer][0].mean(0) for layer in (1, 3)]).numpy()
-    np.testing.assert_allclose(found[3], wanted, atol=0.03)  # bfloat16 against float32
-    alone = text_states(backbone, texts[1:2], [1, 3], 8, tmp_path / "alone.npy")
-    np.testing.assert_allclose(found[1], alone[0], atol=0.03)
+def of_words(words: list[str], random: np.random.Generator, count: int) -> list[str]:
+    return [" ".join(random.choice(words, 6)) for _ in range(count)]
 
 
-def test_states_are_read_again_only_when_they_fit(backbone: Path, tmp_path: Path) -> None:
-    path = tmp_path / "states.npy"
-    text_states(backbone, ["good", "bad"], [3], 8, path)
-    np.save(path, np.full((2, 16), 7, np.float16))
-    assert (text_states(backbone, ["good", "bad"], [3], 8, path) == 7).all()
-    assert (text_states(backbone, ["good", "bad", "calm"], [3], 8, path) != 7).any()
+OPTIONS = {"phase": {"epochs": 4, "lr": 0.01, "batch_size": 8}, "states": 1}
 
 
-def rated(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features and two ratings that depend on them, one of them in a curve, with noise."""
-    random = np.random.default_rng(seed)
-    features = random.normal(size=(count, 5)).astype(np.float32)
-    clear = np.stack([features[:, 0], np.tanh(features[:, 1] * features[:, 2])], 1)
-    return features, (0.3 * clear + random.normal(0, 0.05, clear.shape)).astype(np.float32)
+def test_pieces_are_stretches_of_texts_of_their_fold() -> None:
+    texts = ["a b c d e f", "g h i j k", "l m", "n o p q r s t"]
+    folds = np.array([0, 1, 0, 1])
+    made, belongs = pieces(texts, folds, 30, np.random.default_rng(0))
+    assert len(made) == len(belongs) == 4 * 30
+    assert np.bincount(belongs).tolist() == [60, 60]
+    joined = 0
+    for text, fold in zip(made, belongs, strict=True):
+        own = [texts[row] for row in np.flatnonzero(folds == fold)]
+        # Either one stretch of a text of the fold, or two of them in a row.
+        ways = [k for k in range(1, len(text.split()) + 1) if any(" ".join(text.split()[:k]) in t for t in own)]
+        rest = " ".join(text.split()[max(ways) :])
+        assert any(rest in t for t in own)
+        joined += bool(rest)
+    assert 30 < joined < 90
+    assert pieces(texts, folds, 3, np.random.default_rng(5))[0] == pieces(texts, folds, 3, np.random.default_rng(5))[0]
 
 
-def test_leaving_one_out_equals_fitting_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    features, ratings = rated(40, 0)
-    monkeypatch.setattr(words_teacher, "_fitted", lambda pairs, y, steps: GaussianProcess(1))
-    own, _ = teach(features, ratings, features[:0])
-    # By hand: standardised as by `teach`, the item removed, predicted from the others.
-    x = torch.from_numpy((features - features.mean(0)) / (features.std(0) + 1e-6))
-    y = torch.from_numpy((ratings - ratings.mean(0)) / ratings.std(0))
-    process = GaussianProcess(1)
-    for item in (0, 17, 39):
-        rest = torch.arange(40) != item
-        with torch.no_grad():
-            covariance = process.covariance(*products(x[rest], x[rest], [5])).double()
-            cross = process.kernel(*products(x[item : item + 1], x[rest], [5])).double()
-            told = (cross @ torch.linalg.solve(covariance, y[rest].double()))[0].numpy()
-        np.testing.assert_allclose(own[item], told * ratings.std(0) + ratings.mean(0), atol=2e-3)
+def test_every_text_is_judged_by_the_network_of_its_fold(
+    backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    texts = of_words(WORDS[2:], random, 20)
+    folds = np.arange(20) % 2
+    vad = random.uniform(-0.5, 0.5, (12, 3)).astype(np.float32)
+    seen: dict[str, list[list[int]]] = {}
+    trained = words_teacher.fit
+
+    def watched(task: WordsTask, phases: list[Phase], folder: Path, *rest: object) -> object:
+        seen[folder.name] = [list(row) for row in task.train.ids]
+        assert not np.isnan(task.train.vad).any()
+        return trained(task, phases, folder, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(words_teacher, "fit", watched)
+    said = teach(backbone, texts, folds, vad, OPTIONS, tmp_path / "teacher")
+    ids = [e.ids for e in Tokenizer.from_file(str(backbone / "tokenizer.json")).encode_batch(texts)]
+    assert seen == {"fold1": [ids[i] for i in range(12) if i % 2], "fold2": [ids[i] for i in range(12) if not i % 2]}
+    assert said.shape == (20, 3)
+    assert np.abs(said).max() <= 1
+    monkeypatch.setattr(words_teacher, "fit", None)  # nothing is trained again
+    assert (teach(backbone, texts, folds, vad, OPTIONS, tmp_path / "teacher") == said).all()
+    (tmp_path / "teacher" / "fold2.npy").unlink()
+    monkeypatch.setattr(words_teacher, "fit", trained)
+    np.testing.assert_allclose(teach(backbone, texts, folds, vad, OPTIONS, tmp_path / "teacher"), said, atol=1e-6)
 
 
-def test_the_teacher_knows_new_texts_better_than_a_line_does() -> None:
-    features, ratings = rated(500, 1)
-    fresh, truth = rated(300, 2)
-    _, said = teach(features, ratings, fresh)
-    design = np.c_[features, np.ones(len(features))]
-    line = np.c_[fresh, np.ones(len(fresh))] @ np.linalg.lstsq(design, ratings, rcond=None)[0]
-    error = ((said - truth) ** 2).mean(0)
-    assert error[0] < 1.3 * 0.05**2
-    assert error[1] < 0.6 * ((line - truth) ** 2).mean(0)[1]
+@pytest.mark.learning
+def test_the_teacher_does_not_repeat_the_noise_of_ratings(backbone: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    texts = of_words(WORDS[2:], random, 160)
+    worth = dict(zip(WORDS[2:], np.linspace(-0.9, 0.9, 8), strict=True))
+    truth = np.array([[np.mean([worth[w] for w in t.split()]), 0, 0] for t in texts])
+    ratings = (truth + random.normal(0, [0.3, 1e-3, 1e-3], truth.shape)).astype(np.float32)
+    options = {"phase": {"epochs": 20, "lr": 0.01, "batch_size": 16}, "states": 1}
+    said = teach(backbone, texts, np.arange(160) % 4, ratings, options, tmp_path / "teacher")
+    noise = ratings[:, 0] - truth[:, 0]
+    assert np.corrcoef(said[:, 0], truth[:, 0])[0, 1] > 0.8
+    assert abs(np.corrcoef(said[:, 0] - truth[:, 0], noise)[0, 1]) < 0.25
 
 
 def student() -> WordsNet:

@@ -164,20 +164,24 @@ class WordsTask(Task):
     def validate(self, model: nn.Module) -> dict[str, float]:
         output = self.outputs(model, self.validation)
         count = self.validation.labels.shape[1]
-        metrics: dict[str, float] = {}
-        known = np.flatnonzero(~np.isnan(self.validation.labels[:, 0]))
-        truth, scores = self.validation.labels[known].astype(int), output[known, :count]
-        halves = np.arange(len(known)) % 2
-        f1 = []
-        for half in (0, 1):
-            cut = best_thresholds(truth[halves != half], scores[halves != half])
-            f1.append(multilabel_f1(truth[halves == half], (scores[halves == half] >= cut).astype(int)))
-        metrics["macro_f1"] = float(np.mean(f1))
+        metrics = {"macro_f1": self._cross_fitted_f1(output[:, :count])}
         rated = np.flatnonzero(~np.isnan(self.validation.vad[:, 0]))
         for i, name in enumerate(VAD):
             metrics[f"pcc_{name}"] = pcc(self.validation.vad[rated, i], output[rated, count + i])
         metrics["score"] = metrics["macro_f1"] + 0.5 * float(np.mean([metrics[f"pcc_{name}"] for name in VAD]))
         return metrics
+
+    def _cross_fitted_f1(self, output: np.ndarray) -> float:
+        """Macro F1 of the labelled validation rows; 0 when none has labels."""
+        known = np.flatnonzero(~np.isnan(self.validation.labels[:, 0]))
+        if not len(known):
+            return 0.0
+        truth, scores = self.validation.labels[known].astype(int), output[known]
+        f1 = []
+        for half in (np.arange(len(known)) % 2 == side for side in (0, 1)):
+            cut = best_thresholds(truth[~half], scores[~half])
+            f1.append(multilabel_f1(truth[half], (scores[half] >= cut).astype(int)))
+        return float(np.mean(f1))
 
     def depth(self, name: str) -> int:
         """Heads 0, encoder layers from the top, embeddings last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 
 from affectus import assets, corpora
 from affectus.corpora.leaks import plain_text
+from affectus.metrics import pcc
 from affectus.metrics.reports import Report, dimension_report, multilabel_report
 from affectus.models.words import WordsModel
 from affectus.training.embedded.shipping import card_fields, measure_speed, write_package
 from affectus.training.embedded.words import VAD, WordsData, WordsNet, WordsTask, best_thresholds, collate
-from affectus.training.embedded.words_teacher import teach, text_states
+from affectus.training.embedded.words_teacher import pieces, teach
 from affectus.training.export import byte_weights, export_onnx, largest_difference, quantise_weights
 from affectus.training.loop import fit
 from affectus.training.recipe import Recipe
@@ -67,43 +69,48 @@ def _ids(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
 def taught_words(
     recipe: Recipe, roots: dict[str, Path], folder: Path, tokenizer: Tokenizer, train: tuple[WordsData, WordsData]
 ) -> list[WordsData]:
-    """The two training corpora with what the teacher says of their texts, then texts of further corpora alone.
+    """EmoBank and GoEmotions (`train` has them the other way round) with what the teacher says, then further texts.
 
-    Option `teacher` names the `backbone` (an asset), its `layers` and `max_tokens`. Texts that are also in the
-    validation part of a rated corpus are left out of the further ones.
+    Option `teacher` names the `backbone` (an asset), the number of `folds`, how many `pieces` are made of each text of
+    a corpus, and what `teach` takes.
     """
-    emotions, rated = train
     options = recipe.options["teacher"]
+    random = np.random.default_rng(recipe.seed)
+    texts = _training_texts(recipe, roots)
+    folds = {name: random.permutation(len(part)) % int(options["folds"]) for name, part in texts.items()}
+    parts = [(name, part, folds[name]) for name, part in texts.items()]
+    for name, each in options.get("pieces", {}).items():
+        parts.append((f"pieces of {name}", *pieces(texts[name], folds[name], int(each), random)))
+    said = teach(
+        assets.resolve(options["backbone"]),
+        [text for _, part, _ in parts for text in part],
+        np.concatenate([fold for _, _, fold in parts]),
+        train[1].vad,
+        options,
+        folder / "teacher",
+        recipe.seed,
+        recipe.precision,
+    )
+    labelled = dict(zip(LABELLED, train, strict=True))
+    learnt, start = [], 0
+    for name, part, _ in parts:
+        data = labelled[name] if name in labelled else _unlabelled(tokenizer, part, train[0].labels.shape[1])
+        learnt.append(replace(data, taught=said[start : start + len(part)]))
+        start += len(part)
+    return learnt
+
+
+def _training_texts(recipe: Recipe, roots: dict[str, Path]) -> dict[str, list[str]]:
+    """Texts per corpus, the rated one first; of unlabelled ones without those in a labelled one's validation part."""
+    order = sorted(recipe.corpora, key=lambda name: (name != "emobank", name not in LABELLED))
+    texts = {name: corpora.load(name, roots[name]).split("train").column("text") for name in order}
     held = {plain_text(t) for name in LABELLED for t in corpora.load(name, roots[name]).split("valid").column("text")}
-    more = [
-        text
-        for name in recipe.corpora
-        if name not in LABELLED
-        for text in corpora.load(name, roots[name]).split("train").column("text")
-        if plain_text(text) not in held
-    ]
-    texts = [text for name in LABELLED for text in corpora.load(name, roots[name]).split("train").column("text")]
-    kept = folder / "teacher.npz"
-    if not kept.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "teacher-states.npy"
-        backbone = assets.resolve(options["backbone"])
-        states = text_states(backbone, [*texts, *more], options["layers"], int(options.get("max_tokens", 96)), path)
-        bank = slice(len(emotions.ids), len(texts))
-        others = np.delete(states, bank, 0)
-        own, said = teach(states[bank], rated.vad, others, recipe.seed)
-        np.savez(kept, own=own, said=said)
-        path.unlink()
-    found = np.load(kept)
-    own, said = found["own"], found["said"]
-    blank = np.full((len(more), emotions.labels.shape[1]), np.nan, np.float32)
-    unrated = np.full((len(more), len(VAD)), np.nan, np.float32)
-    count = len(emotions.ids)
-    return [
-        replace(emotions, taught=said[:count]),
-        replace(rated, taught=own),
-        WordsData(_ids(tokenizer, more), blank, unrated, said[count:]),
-    ]
+    return {n: part if n in LABELLED else [t for t in part if plain_text(t) not in held] for n, part in texts.items()}
+
+
+def _unlabelled(tokenizer: Tokenizer, texts: list[str], labels: int) -> WordsData:
+    unknown = np.full((len(texts), labels + len(VAD)), np.nan, np.float32)
+    return WordsData(_ids(tokenizer, texts), unknown[:, :labels], unknown[:, labels:])
 
 
 def platt(truth: np.ndarray, logits: np.ndarray, steps: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +147,14 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     encoder = AutoModel.from_pretrained(backbone, add_pooling_layer=False, attn_implementation="eager")
     states = min(3, config.num_hidden_layers)
     net = WordsNet(encoder, config.hidden_size, len(labels), float(recipe.options.get("dropout", 0.1)), states)
-    learnt = taught_words(recipe, roots, folder, tokenizer, train) if "teacher" in recipe.options else train
+    baselines: dict[str, Any] = {"bag_of_words_macro_f1": 0.13, "ridge_pcc": [0.32, 0.36, 0.24]}
+    learnt: Sequence[WordsData] = train
+    if "teacher" in recipe.options:
+        learnt = taught_words(recipe, roots, folder, tokenizer, train)
+        # Of rated sentences of `train`, each judged by a network that did not see its rating.
+        baselines["teacher_pcc_train"] = [
+            round(pcc(*pair), 4) for pair in zip(train[1].vad.T, learnt[0].taught.T, strict=True)
+        ]
     whole = learnt[0]
     for part in learnt[1:]:
         whole = whole + part
@@ -166,7 +180,8 @@ def run(recipe: Recipe, roots: dict[str, Path], folder: Path) -> Card:
     byte_weights(package / "model.onnx")
     rounded = largest_difference(shipped, package / "model.onnx", batches)
     differences = {"onnx_difference": exact, "int8_difference": rounded}
-    return _write_card(recipe, package, labels, {"max_tokens": longest}, roots, result.seconds, differences)
+    measured = {"calibration": differences, "baselines": baselines}
+    return _write_card(recipe, package, labels, {"max_tokens": longest}, roots, result.seconds, measured)
 
 
 def _wide_products(path: Path) -> list[str]:
@@ -184,7 +199,7 @@ def _write_card(
     inputs: dict[str, Any],
     roots: dict[str, Path],
     seconds: float,
-    differences: dict[str, float],
+    measured: dict[str, dict[str, Any]],
 ) -> Card:
     write_package(package, card_fields(recipe, labels=labels, inputs={**inputs, "thresholds": [0.5] * len(labels)}))
     model = WordsModel(package)
@@ -201,8 +216,7 @@ def _write_card(
         inputs={**inputs, "thresholds": thresholds},
         n=len(truth),
         metrics=cross_fitted_report(truth, scores) | dimension_report(rated, found, VAD),
-        calibration=differences,
-        baselines={"bag_of_words_macro_f1": 0.13, "ridge_pcc": [0.32, 0.36, 0.24]},
+        **measured,
         speed={
             "sentences_per_second": measure_speed(model.outputs, posts.column("text")[:256]),
             "training_minutes": round(seconds / 60, 1),

@@ -1,103 +1,108 @@
-"""A teacher of valence, arousal and dominance for the words model: Gaussian processes on a larger frozen encoder.
+"""A teacher of valence, arousal and dominance for the words model: a larger encoder fine-tuned on the rated sentences.
 
-texts → token states of a few layers, averaged over the text → one Gaussian process per dimension, fitted to the rated
-sentences → what the teacher says of any text. Of a rated sentence it says what the others tell about it (leave one
-out), so that a student does not learn the noise of ratings twice.
-Leave-one-out means: Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, equation 5.12.
+All texts are spread over folds → one network per fold, fine-tuned on the rated sentences of the other folds → what it
+says of the texts of its own fold. So no rated sentence, and no text pieced together from one, is judged by a network
+that saw its rating, and a student does not learn the noise of ratings twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from tokenizers import Tokenizer
-from torch import Tensor, nn
 
-from affectus.nn.gaussian_process import GaussianProcess, products
+from affectus.nn.phase import Phase
+from affectus.training.embedded.words import VAD, WordsData, WordsNet, WordsTask
+from affectus.training.loop import fit
 
-#: Rows on which length scale, linear weight and noise are fitted; time grows with its cube.
-SAMPLE = 1500
+#: Shortest stretch of a text (words) that becomes part of a new one.
+SHORTEST = 4
 
 
-def text_states(backbone: Path, texts: Sequence[str], layers: Sequence[int], longest: int, path: Path) -> np.ndarray:
-    """Mean token states (n, layers · width) float16 of `layers` of the encoder in folder `backbone`.
+def pieces(
+    texts: Sequence[str], folds: np.ndarray, each: int, random: np.random.Generator
+) -> tuple[list[str], np.ndarray]:
+    """`each` new texts per text and the folds (n,) they belong to: a stretch of it, half of them with another's added.
 
-    What was computed is kept in `path` and read again when it fits the number of texts. Runs in bfloat16.
+    The other text is of the same fold. A small student needs many more texts than were rated (Jiao et al., "TinyBERT",
+    EMNLP Findings 2020); here they need not make sense, since the teacher judges what they have come to say.
     """
-    from transformers import AutoConfig, AutoModel
-
-    tokenizer = Tokenizer.from_file(str(backbone / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(longest)
-    ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
-    width = len(layers) * AutoConfig.from_pretrained(backbone).hidden_size
-    if path.exists() and (kept := np.load(path)).shape == (len(ids), width):
-        return kept
-    model = AutoModel.from_pretrained(backbone, add_pooling_layer=False, dtype=torch.bfloat16).eval()
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    found = np.empty((len(ids), width), np.float16)
-    order = np.argsort([len(row) for row in ids], kind="stable")
-    for start in range(0, len(order), 48):
-        rows = order[start : start + 48]
-        found[rows] = _mean_states(model, [ids[i] for i in rows], layers)
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, found)
-    partial.replace(path)
-    return found
+    words = [text.split() for text in texts]
+    made: list[str] = []
+    belongs: list[int] = []
+    for fold in np.unique(folds):
+        rows = np.flatnonzero(folds == fold)
+        for row in np.repeat(rows, each):
+            parts = [words[row]] if random.random() < 0.5 else [words[row], words[random.choice(rows)]]
+            made.append(" ".join(word for part in parts for word in _stretch(part, random)))
+            belongs.append(int(fold))
+    return made, np.array(belongs, int)
 
 
-def _mean_states(model: nn.Module, ids: Sequence[Sequence[int]], layers: Sequence[int]) -> np.ndarray:
-    device = next(model.parameters()).device
-    length = max(len(row) for row in ids)
-    # What pads does not matter, since it is masked; but some encoders count positions by their own padding id.
-    padding = getattr(model.config, "pad_token_id", 0) or 0
-    padded = torch.full((len(ids), length), padding, device=device)
-    mask = torch.zeros((len(ids), length), device=device)
-    for place, row in enumerate(ids):
-        padded[place, : len(row)] = torch.tensor(row)
-        mask[place, : len(row)] = 1
-    with torch.no_grad():
-        states = model(input_ids=padded, attention_mask=mask, output_hidden_states=True).hidden_states
-    means = [(states[layer].float() * mask[..., None]).sum(1) / mask.sum(1, keepdim=True) for layer in layers]
-    return torch.cat(means, 1).cpu().numpy()
+def _stretch(words: list[str], random: np.random.Generator) -> list[str]:
+    length = int(random.integers(min(SHORTEST, len(words)), len(words) + 1))
+    start = int(random.integers(0, len(words) - length + 1))
+    return words[start : start + length]
 
 
 def teach(
-    rated: np.ndarray, targets: np.ndarray, other: np.ndarray, seed: int = 0, steps: int = 40
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the teacher says of the rated texts, each left out (n, D), and of other texts (m, D).
+    backbone: Path,
+    texts: Sequence[str],
+    folds: np.ndarray,
+    vad: np.ndarray,
+    options: dict[str, Any],
+    folder: Path,
+    seed: int = 0,
+    precision: str = "no",
+) -> np.ndarray:
+    """What the teacher says of `texts`: (n, 3) float32, valence, arousal and dominance in [-1, 1].
 
-    `rated` (n, F) and `other` (m, F) are features, `targets` (n, D) ratings. Hyper-parameters maximise the marginal
-    likelihood of a random `SAMPLE` of the rated rows. Memory grows with n² (three matrices of float64).
+    The first texts are those rated: `vad` (m, 3), m ≤ n. `folds` (n,) tells which network judges a text; `options` has
+    the `phase` in which each is trained, `max_tokens` and how many last layers (`states`) are pooled. What is done is
+    kept in `folder`, and a run that was cut off goes on there.
     """
-    centre, scale = rated.mean(0, dtype=np.float64), rated.std(0, dtype=np.float64) + 1e-6
-    known = torch.from_numpy(((rated - centre) / scale).astype(np.float32))
-    sample = torch.from_numpy(np.random.default_rng(seed).permutation(len(known))[:SAMPLE])
-    middle, spread = targets.mean(0), targets.std(0).clip(1e-6)
-    wanted = torch.from_numpy(((targets - middle) / spread).astype(np.float32))
-    blocks = [known.shape[1]]
-    pairs = products(known, known, blocks)
-    own, said = np.zeros_like(targets, np.float32), np.zeros((len(other), targets.shape[1]), np.float32)
-    for dimension in range(targets.shape[1]):
-        y = wanted[:, dimension]
-        process = _fitted(products(known[sample], known[sample], blocks), y[sample], steps)
-        with torch.no_grad():
-            weights, inverse = process.condition(*pairs, y)
-            own[:, dimension] = (y - weights / inverse.diagonal()).numpy()
-            for start in range(0, len(other), 2048):
-                part = torch.from_numpy(((other[start : start + 2048] - centre) / scale).astype(np.float32))
-                said[start : start + 2048, dimension] = process.kernel(*products(part, known, blocks)) @ weights
-    return own * spread + middle, said * spread + middle
+    tokenizer = Tokenizer.from_file(str(backbone / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(int(options.get("max_tokens", 96)))
+    ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+    unknown = np.full((len(ids), 1), np.nan, np.float32)
+    data = WordsData(ids, unknown, np.concatenate([vad, np.full((len(ids) - len(vad), len(VAD)), np.nan)]))
+    said = np.empty((len(ids), len(VAD)), np.float32)
+    for fold in np.unique(folds):
+        rows, kept = np.flatnonzero(folds == fold), folder / f"fold{fold + 1}.npy"
+        if not kept.exists():
+            held = rows[rows < len(vad)]
+            known = np.setdiff1d(np.arange(len(vad)), held)
+            task = _trained(backbone, data[known], data[held], options, folder / f"fold{fold + 1}", seed, precision)
+            device = next(task.model.parameters()).device.type
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+                np.save(kept, task.outputs(task.model.eval(), data[rows])[:, -len(VAD) :])
+        said[rows] = np.load(kept)
+    return said
 
 
-def _fitted(pairs: tuple[Tensor, Tensor], y: Tensor, steps: int) -> GaussianProcess:
-    process = GaussianProcess(1)
-    optimizer = torch.optim.Adam(process.parameters(), lr=0.1)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        process.loss(*pairs, y).backward()
-        optimizer.step()
-    return process
+def _trained(
+    backbone: Path,
+    train: WordsData,
+    held: WordsData,
+    options: dict[str, Any],
+    folder: Path,
+    seed: int,
+    precision: str,
+) -> WordsTask:
+    from transformers import AutoModel
+
+    torch.manual_seed(seed)
+    encoder = AutoModel.from_pretrained(backbone, add_pooling_layer=False, attn_implementation="eager")
+    config = encoder.config
+    states = min(int(options.get("states", 4)), config.num_hidden_layers)
+    net = WordsNet(encoder, config.hidden_size, train.labels.shape[1], states=states)
+    task = WordsTask(net, train, held, "fold of train", "epoch", config.num_hidden_layers)
+    phase = TypeAdapter(Phase).validate_python({"name": "teacher", **options["phase"]})
+    fit(task, [phase], folder, seed, precision)
+    return task
